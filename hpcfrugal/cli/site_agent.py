@@ -87,6 +87,7 @@ def agent_command(
     if not no_publish and not once:
         options += ["--publish", PUBLISHED, "--publish-step", f"{publish_step:g}"]
     name = node or _host()
+    options += _idle_power(name)
     if once:
         _show_once(name, options, as_json=as_json)
     else:
@@ -110,6 +111,17 @@ def agent_options(
     words += ["--node", node] if node else []
     words += ["--group", group] if group else []
     return words + (["--no-publish"] if publish_step is None else ["--publish-step", f"{publish_step:g}"])
+
+
+def _idle_power(node: str) -> list[str]:
+    """The agent's options for the idle power that the settings give for a node. Raises InputError."""
+    from hpcfrugal.settings.idle_power import read_idle_powers
+
+    known = read_idle_powers(load_config().tables("nodes")).get(node)
+    if known is None or not known.power_uw:
+        return []
+    powers = ",".join(f"{component}={power_uw}" for component, power_uw in known.power_uw)
+    return ["--idle-power-uw", powers, "--idle-source", known.source]
 
 
 def _host() -> str:

@@ -11,6 +11,7 @@ ended. What the node drew in the second before the agent first saw the job is in
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field, replace
 from typing import Any
@@ -42,12 +43,14 @@ _SLACK_NS = 2 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class AgentChannel:
-    """A channel of a node in a session, and by bucket how long it was not read. ``known``: it was read at all."""
+    """A channel of a node in a session, and by bucket how long it was not read. ``known``: it was read at all.
+    ``idle_power`` as in ``NodeChannelRow``."""
 
     number: int
     kind: ChannelKind
     known: bool
     with_dram: bool
+    idle_power: str | None
     missing: Amounts
 
 
@@ -69,7 +72,8 @@ class AgentLife:
 @dataclass(slots=True)
 class _Measured:
     """A channel over all sessions: energy and measured time by bucket, and when it was first and last read; ``whole``:
-    it was read all the time between."""
+    it was read all the time between. ``idle_power`` are the figures that were divided by CPUs, None where none was, and
+    ``idle_uj`` is the job's part of that."""
 
     kind: ChannelKind
     with_dram: bool
@@ -77,6 +81,8 @@ class _Measured:
     last_ns: int
     whole: bool = True
     by_time: EnergyByTime = field(default_factory=EnergyByTime)
+    idle_power: list[str | None] = field(default_factory=list)
+    idle_uj: int = 0
 
     def covers(self, row: ChannelRow) -> bool:
         """Whether it was read all the time in which another channel was."""
@@ -88,6 +94,8 @@ class _Measured:
     def row(self, node: str) -> ChannelRow:
         kind = self.kind
         key = ChannelKey(kind.component, kind.domain, SOURCE)
+        figures = list(dict.fromkeys(self.idle_power))
+        has_idle = None not in figures
         return assemble(
             ChannelRow,
             key,
@@ -98,13 +106,15 @@ class _Measured:
             detail=kind.source,
             energy_uj=self.by_time.energy_uj,
             errors=0,
+            idle_power=", ".join(filter(None, figures)) if has_idle else None,
+            idle_uj=self.idle_uj if has_idle else None,
             **dict.fromkeys(_NOT_KNOWN),
         )
 
 
 _NOT_KNOWN = (
-    *("inputs", "idle_power", "idle_uj", "reason", "low_uj", "high_uj", "node_energy_uj", "max_mw", "resets", "gaps"),
-    *("sensor_gap_ns", "first_boottime_ns", "last_boottime_ns"),
+    *("inputs", "reason", "low_uj", "high_uj", "node_energy_uj", "max_mw", "resets", "gaps", "sensor_gap_ns"),
+    *("first_boottime_ns", "last_boottime_ns"),
 )
 
 
@@ -164,6 +174,7 @@ def _measured(lives: Sequence[AgentLife], span_ns: tuple[int, int | None]) -> li
         before_ns = max(start_ns, end_ns)
         covered = dict(_overlaps(start_ns, end_ns))
         energies = unpack_columns(life.job.packed)
+        idle_uj: list[int] = [] if life.job.idle_uj is None else json.loads(life.job.idle_uj)
         for channel in life.channels:
             energies_uj = energies[channel.number] if energies else {}
             is_shared = channel.kind.component != "gpu"
@@ -175,6 +186,8 @@ def _measured(lives: Sequence[AgentLife], span_ns: tuple[int, int | None]) -> li
             sums = found.setdefault(name, _Measured(channel.kind, channel.with_dram, start_ns, start_ns))
             sums.whole = sums.whole and not missing and start_ns <= sums.last_ns
             sums.last_ns = max(sums.last_ns, end_ns)
+            sums.idle_power.append(None if life.job.cpus is None else channel.idle_power)
+            sums.idle_uj += idle_uj[channel.number] if idle_uj else 0
             _add(sums.by_time.energies_uj, energies_uj)
             _add(sums.by_time.measured, measured)
     for sums in found.values():

@@ -154,7 +154,8 @@ class _Sessions:
         for _, one in NODE_CHANNELS.rows_of(self._connection, *of_session):
             columns = unpack_columns(one.packed)
             missing = {bucket: time_ns for bucket, time_ns in columns[2].items() if time_ns} if columns else {}
-            channels.append(AgentChannel(one.number, one.kind, one.energy_uj is not None, one.with_dram, missing))
+            known = one.energy_uj is not None
+            channels.append(AgentChannel(one.number, one.kind, known, one.with_dram, one.idle_power, missing))
         return row, tuple(channels)
 
 

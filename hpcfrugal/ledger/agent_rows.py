@@ -83,7 +83,8 @@ class NodeChannelRow:
     """A channel of a node in a session: its energy, and the rest of it that no job had.
 
     Only measured channels are kept, and of these those that are in sums, or read the whole node. ``number`` counts
-    them. ``with_dram``: it reads a processor with its memory. The last columns are the energy by time, see ``packed``:
+    them. ``with_dram``: it reads a processor with its memory. ``idle_power`` is the figure that was divided by CPUs, in
+    words, None where none was known. The last columns are the energy by time, see ``packed``:
     the lists of ``bucket_values`` are energy, rest, and the nanoseconds of the session that lack readings.
     """
 
@@ -94,6 +95,7 @@ class NodeChannelRow:
     measured_ns: int
     errors: int
     with_dram: bool
+    idle_power: MaybeText = None
     kind: Annotated[ChannelKind, EMBEDDED, KIND] = _NO_KIND
     packed: Annotated[PackedColumns, EMBEDDED] = NO_COLUMNS
 
@@ -102,9 +104,10 @@ class NodeChannelRow:
 class AgentJobRow:
     """What a job had of a node in a session. ``name`` and ``first_ns`` are as in ``JobLife``, ``cpu_us`` as in
     ``AgentJob``. ``ended``: the agent saw it end, at ``last_wall_ns``; else that is when it was last seen.
+    ``cpus`` are those by which it got its part of the idle energy, ``idle_uj`` is that part by channel, as JSON.
 
     ``job`` is the job of the ledger that it is, None while that is not known. The lists of ``bucket_values`` are those
-    of the session's channels in the order of their numbers, and ``share_ns`` (see ``AgentJob``); null: all zeros.
+    of the session's channels in the order of their numbers; null: all zeros.
     """
 
     session: int
@@ -113,10 +116,12 @@ class AgentJobRow:
     job_id: str | None
     sluid: str | None
     uid: int | None
+    cpus: int | None
     cpu_us: int
     ended: bool
     first_wall_ns: int
     last_wall_ns: int
+    idle_uj: str | None = None
     job: int | None = None
     packed: Annotated[PackedColumns, EMBEDDED] = NO_COLUMNS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.record import assemble
 from hpcfrugal.ledger.agent_rows import AgentJobRow, AgentSessionRow, ChannelKind, NodeChannelRow, SessionRows
 from hpcfrugal.ledger.packed import pack_columns, unpack_columns
-from hpcfrugal.ledger.readings import channel_keys
+from hpcfrugal.ledger.readings import channel_keys, idle_power_text
 from hpcfrugal.ledger.session_accounts import (
     Amounts,
     JobAccount,
@@ -68,6 +69,7 @@ def _node_channels(read: ReadSession) -> Iterator[NodeChannelRow]:
     """The channels of the node."""
     accounts = read.accounts
     sums, latest, header = accounts.sums, accounts.latest, accounts.header
+    idle_power: dict[str, str] = {one.component: idle_power_text(one.power_uw, one.source) for one in header.idle_power}
     for number, (at, kind) in enumerate(zip(accounts.kept, channel_kinds(header, accounts.kept), strict=True)):
         columns = (sums.energy[number], sums.rest[number], sums.missing[number])
         energy_uj, rest_uj = (sum(column.values()) for column in columns[:2])
@@ -80,6 +82,7 @@ def _node_channels(read: ReadSession) -> Iterator[NodeChannelRow]:
             measured_ns=0 if latest is None else latest.measured_ns[at],
             errors=0 if latest is None else latest.errors[at],
             with_dram=header.channels[at].with_dram,
+            idle_power=idle_power.get(kind.component),
             kind=kind,
             packed=pack_columns(columns),
         )
@@ -95,9 +98,15 @@ def _job_rows(read: ReadSession, names: Iterable[LifeName]) -> Iterator[AgentJob
             account,
             session=read.number,
             name=name[0],
+            idle_uj=_idle_uj(account.latest, read.accounts.kept),
             job=None,
             packed=pack_columns(account.by_bucket),
         )
+
+
+def _idle_uj(job: AgentJob, kept: Sequence[int]) -> str | None:
+    """JSON of the idle energy in what a job had, by channel that is kept; None where it has none."""
+    return json.dumps([job.idle_uj[at] for at in kept]) if job.idle_uj else None
 
 
 def restored(
@@ -119,7 +128,7 @@ def restored(
         for _, found in AGENT_JOBS.rows_of(
             connection, "SELECT ?", (agent_file, session, *name), "session = ? AND agent_jobs.name = ? AND first_ns = ?"
         ):
-            by_bucket = _filled(unpack_columns(found.packed), len(rows) + 1)
+            by_bucket = _filled(unpack_columns(found.packed), len(rows))
             return JobAccount(job, found.first_wall_ns, found.last_wall_ns, found.ended, by_bucket, taken_of(by_bucket))
         return None
 

@@ -15,7 +15,7 @@ from hpcfrugal.accounting.model import Tdp, TdpTable
 from hpcfrugal.accounting.series import differences
 from hpcfrugal.ledger.channel_totals import ChannelTotals, NodeTotals, SumsBefore, TotalsByName
 from hpcfrugal.ledger.fallbacks import Fallbacks
-from hpcfrugal.ledger.readings import Allocation, Readings, SessionReadings
+from hpcfrugal.ledger.readings import Allocation, Readings, SessionReadings, idle_power_text
 from hpcfrugal.ledger.stops import outside
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.sidecar_session import SidecarSession
@@ -207,7 +207,7 @@ def _idle_power(read: SessionReadings, component: str) -> str | None:
     power_uw = read.idle_power_uw(component)
     if power_uw is None:
         return None
-    return f"{power_uw / 1e6:g} W ({read.facts.idle_power_source or 'no source named'})"
+    return idle_power_text(power_uw, read.facts.idle_power_source or "no source named")
 
 
 def _inputs(idle_power: str | None, held: Allocation, *, lies_within: bool) -> str:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 
 from hpcfrugal.accounting.buckets import EnergyCurve, Instants
-from hpcfrugal.accounting.idle import steady_energy_uj
 from hpcfrugal.accounting.model import (
     DRAM_NW_PER_B_E4,
     DRAM_RANGE,
@@ -32,6 +31,7 @@ from hpcfrugal.accounting.series import CumulativeSeries, differences
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.readings import SessionReadings
 from hpcfrugal.ledger.stops import Span, outside
+from hpcfrugal.sidecar.energy_split import steady_energy_uj
 from hpcfrugal.spool.sample_header import GpuInfo
 from hpcfrugal.spool.sidecar_session import SidecarSession, newest
 

@@ -58,7 +58,6 @@ AGENT_JOB_BUCKETS = f"""
 SELECT j.agent_file, j.session, j.name, j.first_ns, j.job_id, j.job, channel.key AS number,
     {bucket_start("j", "energy")} AS bucket_start_s, energy.value AS energy_uj
 FROM agent_jobs AS j CROSS JOIN json_each(j.bucket_values) AS channel CROSS JOIN json_each(channel.value) AS energy
-WHERE channel.key + 1 < json_array_length(j.bucket_values)
 """
 """SQL for one row a bucket of what a job had of a channel of a node in a session of its agent."""
 

@@ -15,10 +15,10 @@ from operator import le
 
 from hpcfrugal.accounting.attribution import Attribution, attribution_of
 from hpcfrugal.accounting.buckets import EnergyCurve, Instants
-from hpcfrugal.accounting.idle import divide_idle, steady_energy_uj
 from hpcfrugal.accounting.series import CumulativeSeries, differences
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.stops import Span, stops, was_stopped
+from hpcfrugal.sidecar.energy_split import divide_idle, steady_energy_uj
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.sample_header import ChannelInfo, Header
 from hpcfrugal.spool.sidecar_session import SidecarSession
@@ -36,6 +36,11 @@ class ChannelKey:
 
     def __str__(self) -> str:
         return f"{self.component}/{self.domain}/{self.source}"
+
+
+def idle_power_text(power_uw: int, source: str) -> str:
+    """An idle power in words."""
+    return f"{power_uw / 1e6:g} W ({source})"
 
 
 def channel_keys(channels: Sequence[ChannelInfo]) -> list[ChannelKey]:

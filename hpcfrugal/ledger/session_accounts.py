@@ -32,7 +32,7 @@ def kept_channels(header: AgentHeader) -> list[int]:
 
 @dataclass(slots=True)
 class JobAccount:
-    """A job in a session: its latest sums, and what it had by bucket: of each channel that is kept, and ``share_ns``.
+    """A job in a session: its latest sums, and what it had by bucket of each channel that is kept.
 
     ``taken`` is what has been put into the buckets.
     """
@@ -197,16 +197,16 @@ class SessionAccounts:
 
     def _grow(self, account: JobAccount, job: AgentJob, span: _Span) -> list[int]:
         """Put what a job had since into its buckets and into those of the node; how much that is by channel."""
-        now = [*[job.energy_uj[at] for at in self.kept], job.share_ns]
+        now = [job.energy_uj[at] for at in self.kept]
         if any(map(lt, now, account.taken)):
             now = list(map(max, now, account.taken))
         grown = list(map(sub, now, account.taken))
         for columns in (account.by_bucket, self.sums.energy):
-            for amounts, amount in zip(columns, grown, strict=False):  # the time is the job's alone
+            for amounts, amount in zip(columns, grown, strict=True):
                 span.put(amounts, amount)
         account.taken, account.latest = now, job
         self.changed.add(_name(job))
-        return grown[:-1]
+        return grown
 
     def _account(self, job: AgentJob, at_ns: int) -> JobAccount:
         name = _name(job)
@@ -215,7 +215,7 @@ class SessionAccounts:
             # what it had at its first sample was drawn since the one before
             first_ns = job.first_ns + self._offset_ns - self._interval_ns
             first_ns = min(max(first_ns, self.header.wall_ns), at_ns)
-            count = len(self.kept) + 1
+            count = len(self.kept)
             account = JobAccount(job, first_ns, at_ns, False, [{} for _ in range(count)], [0] * count)
         self.sums.jobs[name] = account
         return account

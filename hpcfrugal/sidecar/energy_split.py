@@ -1,12 +1,15 @@
 """Dividing a node's energy among its jobs by their CPU time: the formula, for the ledger and for the node agent.
 
+Idle power is known for a component, which may have several channels; ``divide_idle`` divides its energy among these.
+
 ``accounting.attribution`` describes it. Everything is a column of integers; what stands at one place of all columns
 belongs together, such as one interval or one counter, and does not depend on the rest.
 """
 
 from __future__ import annotations
 
-from operator import sub
+from itertools import accumulate
+from operator import add, sub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,3 +61,29 @@ def _parts(wholes: Column, parts: Column, totals: Column) -> list[int]:
     """The part of each whole that each part is of its total, rounded down."""
     # all columns have one length, which strict= would check (not in Python 3.9)
     return [whole * part // total if total else 0 for whole, part, total in zip(wholes, parts, totals)]  # noqa: B905
+
+
+def steady_energy_uj(power_uw: int, span_ns: int) -> int:
+    """Energy of a constant power in microwatts over ``span_ns``, rounded down. uW x ns = 1e-15 J."""
+    return power_uw * span_ns // 10**9
+
+
+def divide_idle(idle_uj: Column, read_uj: Sequence[Column], channels: int) -> list[Column]:
+    """The idle energy of each channel that was read, by interval, of a component with ``idle_uj``.
+
+    ``read_uj`` is the energy of these by interval, in proportion to which it is divided. Of the component's
+    ``channels`` the others were not read: an equal part of the idle energy is assumed to be theirs. No channel gets
+    more than its energy, and the parts are exactly the whole that is left then.
+    """
+    if not read_uj:
+        return []
+    totals_uj = list(map(sum, zip(*read_uj)))  # noqa: B905
+    given_uj = [min(idle * len(read_uj) // channels, total) for idle, total in zip(idle_uj, totals_uj)]  # noqa: B905
+    parts: list[Column] = []
+    before = [0] * len(totals_uj)
+    for upto_uj in accumulate(read_uj, lambda done, energies: list(map(add, done, energies))):
+        # Differences of a rounded running sum: each is its exact value rounded up or down, and their sum is the whole.
+        edges = _parts(given_uj, upto_uj, totals_uj)
+        parts.append(list(map(sub, edges, before)))
+        before = edges
+    return parts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .cgroup import GroupCpu, node_group
+from .cgroup import GroupCpu, count_in_list, node_group
 from .sysfs import CountFile, parse_count, text_or_empty, value_after
 
 _MOST_GROUPS = 32
@@ -32,14 +32,8 @@ def cores_online(proc: str, sysfs: str, cpus: int | None) -> int | None:
     siblings, cores = (parse_count((_first_cpu(proc, key) or "").encode()) for key in (b"siblings", b"cpu cores"))
     if siblings and cores and cores <= siblings:
         return max(1, cpus * cores // siblings)
-    threads = 0
-    # "0-1", "0,64"
-    for part in text_or_empty(f"{sysfs}/devices/system/cpu/cpu0/topology/thread_siblings_list", 256).split(","):
-        first, last = (parse_count(end.encode()) for end in (part.partition("-")[0], part.rpartition("-")[2]))
-        if first is None or last is None or last < first:
-            return None
-        threads += last - first + 1
-    return max(1, cpus // threads)
+    threads = count_in_list(text_or_empty(f"{sysfs}/devices/system/cpu/cpu0/topology/thread_siblings_list", 256))
+    return None if threads is None else max(1, cpus // threads)
 
 
 def cpu_model(proc: str) -> str | None:

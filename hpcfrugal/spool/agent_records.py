@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from operator import lt
+from operator import gt, lt
 from typing import Annotated, Any, Literal, TypeVar
 
 from hpcfrugal.core.quick import dataclass
@@ -41,15 +41,23 @@ _T = TypeVar("_T")
 MAX_JOBS = 16_384
 """A record with more jobs is invalid: twice as many as Linux has CPUs."""
 
-_SLACK_NS = 10**9
-
 MAX_UID = 2**32 - 2
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentIdlePower:
+    """What a component of the node draws when no CPU is busy, and where the figure is from, in words."""
+
+    component: Literal["cpu", "dram", "node"]
+    power_uw: Annotated[int, Range(1)]
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
 class AgentHeader:
     """What the agent found on the node when it began to count from 0: at its start, at midnight, and where a sensor
-    came or went. ``cpu_time_source``: where the CPU times of jobs come from."""
+    came or went. ``cpu_time_source``: where the CPU times of jobs come from; ``idle_power`` is what was divided by the
+    CPUs that jobs held."""
 
     node: str
     boot_id: str | None
@@ -66,6 +74,7 @@ class AgentHeader:
     cpu_time_source: str | None
     gpus: Annotated[tuple[GpuInfo, ...], STRICT] = ()
     channels: Annotated[tuple[ChannelInfo, ...], STRICT] = ()
+    idle_power: Annotated[tuple[ComponentIdlePower, ...], STRICT] = ()
     absent: Annotated[tuple[MissingSensor, ...], STRICT] = ()
 
 
@@ -81,17 +90,17 @@ class JobLife:
 @dataclass(slots=True)
 class AgentJob:
     """A job of the node: its CPU time from its start, or from when the agent saw it first, and its energy since the
-    header. ``share_ns`` is the time since the header, times the job's part of the node's busy CPU time at each moment:
-    with an idle power of the node, its energy is less by that times the idle power, and more by its CPUs' part of it.
-    ``uid`` is its user's; ``ended_ns`` (time since boot) is None while it is there."""
+    header. ``idle_uj`` is the part of it that is its CPUs' part of the idle energy; empty: none. ``uid`` is its user's,
+    ``cpus`` how many of the node's it holds; ``ended_ns`` (time since boot) is None while it is there."""
 
     job_id: Annotated[str | None, STRICT]
     sluid: Annotated[str | None, STRICT]
     uid: Annotated[int | None, Range(high=MAX_UID), STRICT]
     first_ns: int
+    cpus: Annotated[int | None, Range(1, MAX_CPUS), STRICT]
     cpu_us: int
-    share_ns: int
     energy_uj: tuple[int, ...]
+    idle_uj: tuple[int, ...] = ()
     ended_ns: Annotated[int | None, STRICT] = None
 
     @property
@@ -140,14 +149,14 @@ def parse_agent_record(
     start_ns = header.boottime_ns
     if not start_ns <= record.boottime_ns <= start_ns + MAX_SESSION_NS:
         raise BadLine("record before its header or a year after it")
-    most_us, most_ns = most_cpu_us(record.boottime_ns), record.boottime_ns - start_ns + _SLACK_NS
+    most_us = most_cpu_us(record.boottime_ns)
     for job in record.jobs:
         if (
             job.cpu_us > most_us
-            or job.share_ns > most_ns
             or job.first_ns > record.boottime_ns
             or not (job.job_id or job.sluid)
             or len(job.energy_uj) != len(header.channels)
+            or (job.idle_uj and not _is_part(job.idle_uj, job.energy_uj))
         ):
             _check_job(job, header, record.boottime_ns)
     whole = list(map(_known, record.energy_uj))
@@ -175,6 +184,10 @@ def parse_ended_job(data: Mapping[str, Any], header: AgentHeader, bad: Counter[s
     return job
 
 
+def _is_part(parts_uj: tuple[int, ...], energies_uj: tuple[int, ...]) -> bool:
+    return len(parts_uj) == len(energies_uj) and not any(map(gt, parts_uj, energies_uj))
+
+
 def _known(energy_uj: int | None) -> int:
     return energy_uj or 0
 
@@ -198,14 +211,18 @@ def _usual_record(data: Mapping[str, Any], channels: int) -> AgentRecord | None:
     numbers = [wall_ns, boottime_ns, *rest_uj, *ended_uj, *measured_ns, *errors]
     maybe, jobs = [busy_us, *energy_uj], []
     for job in data["jobs"]:
-        if type(job) is not dict or list(job) != _JOB_KEYS or type(job["energy_uj"]) is not list:
+        if type(job) is not dict or list(job) != _JOB_KEYS:
             return None
-        job_id, sluid, uid, first_ns, cpu_us, share_ns, of_job = job.values()
+        job_id, sluid, uid, first_ns, cpus, cpu_us, of_job, idle_uj = job.values()
+        if type(of_job) is not list or type(idle_uj) is not list:
+            return None
         if not (_is_name(job_id) and _is_name(sluid) and (uid is None or (type(uid) is int and uid <= MAX_UID))):
             return None
+        if cpus is not None and (type(cpus) is not int or not 0 < cpus <= MAX_CPUS):
+            return None
         maybe.append(uid)
-        numbers += (first_ns, cpu_us, share_ns, *of_job)
-        jobs.append(AgentJob(job_id, sluid, uid, first_ns, cpu_us, share_ns, tuple(of_job)))
+        numbers += (first_ns, cpu_us, *of_job, *idle_uj)
+        jobs.append(AgentJob(job_id, sluid, uid, first_ns, cpus, cpu_us, tuple(of_job), tuple(idle_uj)))
     numbers += maybe if None not in maybe else [number for number in maybe if number is not None]
     if set(map(type, numbers)) != _INTEGER or min(numbers) < 0 or max(numbers) > MAX_INT or wall_ns > MAX_WALL_NS:
         return None
@@ -224,8 +241,8 @@ def _check_job(job: AgentJob, header: AgentHeader, at_ns: int) -> None:
         raise BadLine("a job without a name")
     if len(job.energy_uj) != len(header.channels):
         raise BadLine("a job with another number of channels than the header")
-    if job.share_ns > at_ns - header.boottime_ns + _SLACK_NS:
-        raise BadLine("a job of a longer time than since its header")
+    if job.idle_uj and not _is_part(job.idle_uj, job.energy_uj):
+        raise BadLine("a job of which more is idle energy than it has")
     if job.first_ns > at_ns or job.cpu_us > most_cpu_us(at_ns):
         raise BadLine("a job of more CPU time than there can be, or of a later time")
     if max(job.energy_uj, default=0) > most_energy_uj(at_ns - header.boottime_ns):

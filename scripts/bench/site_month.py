@@ -75,7 +75,6 @@ class _Node:
             for job in self.live:
                 job["energy_uj"][index] += self.draw.randrange(10**9)
         for job in self.live:
-            job["share_ns"] += 60 * _S // (self.count + 1)
             job["cpu_us"] += 60 * 10**6
         over = [job for job in self.live if self.until[job["job_id"]] <= at_s]
         for job in over:
@@ -91,8 +90,8 @@ class _Node:
         self.until[job_id] = at_s + length_s
         self.live.append(
             {
-                "job_id": job_id, "sluid": None, "uid": 1000, "first_ns": (at_s + 1) * _S, "cpu_us": 0, "share_ns": 0,
-                "energy_uj": [0] * len(_CHANNELS),
+                "job_id": job_id, "sluid": None, "uid": 1000, "first_ns": (at_s + 1) * _S, "cpus": 8, "cpu_us": 0,
+                "energy_uj": [0] * len(_CHANNELS), "idle_uj": [],
             }
         )  # fmt: skip
         start_s = _START_S + at_s

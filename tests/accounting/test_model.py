@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.idle import steady_energy_uj
 from hpcfrugal.accounting.model import (
     DRAM_RANGE,
     EPYC,
@@ -33,6 +32,7 @@ from hpcfrugal.accounting.model import (
     server_class,
 )
 from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
+from hpcfrugal.sidecar.energy_split import steady_energy_uj
 
 HOUR_NS = 3_600 * 10**9
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from sandbox import Sandbox
 
+from hpcfrugal.spool.agent_files import read_agent_header
 from hpcfrugal.spool.agent_layout import agent_files
 
 
@@ -27,6 +29,7 @@ def test_once_shows_node_and_jobs(box: Sandbox) -> None:
 
 
 def test_it_becomes_the_agent_and_leaves_files_of_the_day(box: Sandbox, tmp_path: Path) -> None:
+    box.settings('[nodes."n[1-2]"]\nidle_power_w = {cpu = 60.5, dram = 8}\nsource = "a wattmeter"\n')
     spool = tmp_path / "site"
     argv = [sys.executable, "-m", "hpcfrugal", "site", "agent", "--spool", spool, "--node", "n1", "--no-publish"]
     with subprocess.Popen(argv, env=box.env, stderr=subprocess.PIPE, text=True) as agent:
@@ -42,6 +45,12 @@ def test_it_becomes_the_agent_and_leaves_files_of_the_day(box: Sandbox, tmp_path
     assert agent.returncode == 0
     assert words[1:5] == ["-I", "-S", str(spool / "agents/n1/sidecar.pyz"), "agent"]
     assert [(node, path.parent) for node, _, path in files] == [("n1", spool / "agents/n1")]
+    header = read_agent_header(files[0][2], os.getuid(), "n1")
+    assert header is not None
+    assert [(one.component, one.power_uw, one.source) for one in header.idle_power] == [
+        ("cpu", 60_500_000, "a wattmeter"),
+        ("dram", 8_000_000, "a wattmeter"),
+    ]
 
 
 def test_the_unit_has_the_options(box: Sandbox) -> None:

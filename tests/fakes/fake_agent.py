@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,11 @@ class FakeAgent:
         rest_w: int = 10,
         record_s: int = 60,
         channels: tuple[tuple[str, str, str, bool, int], ...] = CHANNELS,
+        idle_power: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.root, self.node, self.start_ns, self.rest_w, self.record_s = root, node, start_ns, rest_w, record_s
         self.channels = channels
+        self.idle_power = list(idle_power)
         self.at_s = 0
         self.path = root
         self.jobs: dict[str, dict[str, Any]] = {}
@@ -60,7 +63,7 @@ class FakeAgent:
         self.begun_s = self.at_s
         self.rest, self.ended = [0] * count, [0] * count
         for job in self.jobs.values():
-            job |= {"energy_uj": [0] * count, "share_ns": 0}
+            job["energy_uj"] = [0] * count
         channels = [
             {
                 "component": component, "domain": domain, "source": "rapl-powercap", "quality": "measured",
@@ -71,7 +74,7 @@ class FakeAgent:
         self.write(
             kind="header", schema=1, agent="1", node=self.node, boot_id="boot-1", wall_ns=self.wall_ns,
             boottime_ns=self.boottime_ns, interval_s=1.0, record_s=float(self.record_s), cpus_node=8,
-            cpu_time_source="cgroup-v2", channels=channels,
+            cpu_time_source="cgroup-v2", idle_power=self.idle_power, channels=channels,
         )  # fmt: skip
         self.record()
 
@@ -79,8 +82,8 @@ class FakeAgent:
         """A job that draws so much from now on."""
         self.watts[job_id] = watts
         self.jobs[job_id] = {
-            "job_id": job_id, "sluid": None, "uid": 1000, "first_ns": self.boottime_ns, "cpu_us": 0, "share_ns": 0,
-            "energy_uj": [0] * len(self.channels), **fields,
+            "job_id": job_id, "sluid": None, "uid": 1000, "first_ns": self.boottime_ns, "cpus": 2, "cpu_us": 0,
+            "energy_uj": [0] * len(self.channels), "idle_uj": [], **fields,
         }  # fmt: skip
 
     def end(self, job_id: str) -> None:
@@ -95,13 +98,11 @@ class FakeAgent:
             step = min(seconds, self.record_s - self.at_s % self.record_s)
             self.at_s += step
             seconds -= step
-            whole_w = self.rest_w + sum(self.watts[job_id] for job_id in self.jobs)
             for index, (*_, per_mille) in enumerate(self.channels):
                 self.rest[index] += self.rest_w * per_mille * 1000 * step
                 for job_id, job in self.jobs.items():
                     job["energy_uj"][index] += self.watts[job_id] * per_mille * 1000 * step
-            for job_id, job in self.jobs.items():
-                job["share_ns"] += self.watts[job_id] * step * SECOND // whole_w
+            for job in self.jobs.values():
                 job["cpu_us"] += step * 10**6
             if self.at_s % self.record_s == 0:
                 self.record()

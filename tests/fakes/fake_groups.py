@@ -23,8 +23,12 @@ class FakeGroups:
         self.processes = FakeProc(self.proc)
         (self.proc / "sys/kernel/random").mkdir(parents=True)
         (self.proc / "sys/kernel/random/boot_id").write_text("boot-1\n")
-        kind = "cgroup2 cgroup2 rw" if self.version == 2 else "cgroup cgroup rw,cpuacct"
-        (self.proc / "self/mountinfo").write_text(f"30 25 0:30 / {self.mount} rw - {kind}\n")
+        mounts = [(self.mount, "cgroup2 cgroup2 rw")]
+        if self.version == 1:
+            controllers = {"cpuacct": self.mount, "cpuset": self.beside("cpuset"), "devices": self.beside("devices")}
+            mounts = [(point, f"cgroup cgroup rw,{name}") for name, point in controllers.items()]
+        lines = [f"30 25 0:30 / {point} rw - {kind}\n" for point, kind in mounts]
+        (self.proc / "self/mountinfo").write_text("".join(lines))
         self.mount.mkdir()
         self.busy(0)
 
@@ -35,6 +39,10 @@ class FakeGroups:
     @property
     def mount(self) -> Path:
         return self.root / "cgroup"
+
+    def beside(self, controller: str) -> Path:
+        """The root of another hierarchy of version 1."""
+        return self.root / f"cgroup-{controller}"
 
     @property
     def slurm(self) -> Path:
@@ -52,6 +60,18 @@ class FakeGroups:
         """Make a job's group, or let its counter show ``cpu_us``."""
         self.job(name, uid).mkdir(parents=True, exist_ok=True)
         self.count(self.job(name, uid), cpu_us)
+
+    def set(self, name: str, controller: str, file: str, text: str, uid: int = 1000) -> None:
+        """Write a file of a job's group below a controller."""
+        folder = self.job(name, uid)
+        if self.version == 1:
+            folder = self.beside(controller) / folder.relative_to(self.mount)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text)
+
+    def confine(self, name: str, cpus: str) -> None:
+        """Let a job have only these CPUs."""
+        self.set(name, "cpuset", "cpuset.cpus", cpus)
 
     def above(self, cpu_us: int) -> None:
         """Let the counter of all jobs show ``cpu_us``."""

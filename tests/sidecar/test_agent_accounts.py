@@ -18,14 +18,21 @@ GPU = "GPU-aaaa"
 class Node:
     """Channels whose counters the test moves, a sample each second."""
 
-    def __init__(self, *channels: Channel, jobs: tuple[NodeJob, ...] = (), busy_us: int | None = 0) -> None:
+    def __init__(
+        self,
+        *channels: Channel,
+        jobs: tuple[NodeJob, ...] = (),
+        busy_us: int | None = 0,
+        cpus: int | None = None,
+        idle_uw: dict[str, int] | None = None,
+    ) -> None:
         self.entries = [ActiveChannel(channel) for channel in channels or (cpu(),)]
         self.at_ns = 0
         self.read(*[0] * len(self.entries))
         for entry in self.entries:
             entry.meter.restart()
         self.accounts = NodeAccounts(
-            self.entries, [Gpu(0, GPU, "a"), Gpu(1, "GPU-bbbb", "b")], jobs, busy_us, self.at_ns
+            self.entries, [Gpu(0, GPU, "a"), Gpu(1, "GPU-bbbb", "b")], jobs, busy_us, self.at_ns, cpus, idle_uw
         )
 
     def read(self, *counts_uj: int | None) -> None:
@@ -42,9 +49,11 @@ def gpu(uuid: str = GPU, scope: str = "job") -> Channel:
     return Channel("gpu", uuid, "fake", max_w=10**6, detail="", gpu_uuid=uuid, scope=scope)
 
 
-def job(name: str, cpu_us: int = 0, gpus: list[str] | None = None, *, numbers: bool = True) -> NodeJob:
+def job(
+    name: str, cpu_us: int = 0, gpus: list[str] | None = None, *, numbers: bool = True, cpus: int | None = None
+) -> NodeJob:
     one = NodeJob(name, 0)
-    one.cpu_us = cpu_us
+    one.cpu_us, one.cpus = cpu_us, cpus
     if gpus is not None:
         one.gpus = DeviceList("SLURM_JOB_GPUS", gpus, all_devices=False, global_indices=numbers)
     return one
@@ -58,7 +67,45 @@ def test_jobs_have_their_part_by_cpu_time() -> None:
     node.accounts.divide([a, b], 500_000, node.at_ns)
     assert (a.energy_uj, b.energy_uj, node.accounts.rest_uj) == ([600], [200], [200])
     assert node.accounts.energy_uj == [1_000]
-    assert (a.share_ns, b.share_ns) == (600_000_000, 200_000_000)  # of 1 s
+
+
+def test_idle_energy_is_divided_by_the_cpus_that_jobs_hold() -> None:
+    burning, idling, unknown = job("1", cpus=2), job("2", cpus=4), job("3")
+    node = Node(cpu(), jobs=(burning, idling, unknown), cpus=8, idle_uw={"cpu": 800, "dram": 5})
+    burning.cpu_us, unknown.cpu_us = 300_000, 100_000
+    node.read(1_000)  # of which 800 are idle energy
+    node.accounts.divide([burning, idling, unknown], 500_000, node.at_ns)
+    assert (burning.energy_uj, burning.idle_uj) == ([200 * 3 // 5 + 200], [200])
+    assert (idling.energy_uj, idling.idle_uj) == ([400], [400])
+    assert (unknown.energy_uj, unknown.idle_uj) == ([40], [0])
+    assert node.accounts.rest_uj == [40 + 200]  # the idle energy of CPUs that no job is known to hold
+
+
+def test_idle_energy_is_divided_among_the_channels_that_were_read() -> None:
+    one = job("1", cpus=4)
+    core = Channel("cpu", "package-0/core", "fake", max_w=10**6, detail="", counted=False)
+    node = Node(cpu("package-0"), cpu("package-1"), core, jobs=(one,), cpus=4, idle_uw={"cpu": 600})
+    node.read(1_000, 2_000, 500)
+    node.accounts.divide([one], 0, node.at_ns)
+    assert (one.idle_uj, node.accounts.rest_uj) == ([200, 400, 0], [800, 1_600, 500])
+    node.read(1_100, None, 500)  # draws less than it is thought to at rest
+    node.accounts.divide([one], 0, node.at_ns)
+    assert (one.idle_uj, node.accounts.rest_uj) == ([300, 400, 0], [800, 1_600, 500])
+    node.read(2_100, 5_000, 500)  # of two seconds in the second package
+    node.accounts.divide([one], 0, node.at_ns)
+    assert one.idle_uj == [300 + 300, 400 + 600, 0]
+
+
+def test_a_job_has_idle_energy_from_when_it_was_first_seen_and_all_no_more_than_there_is() -> None:
+    a, b = job("1", cpus=8), job("2", cpus=8)
+    node = Node(cpu(), jobs=(a,), cpus=8, idle_uw={"cpu": 800})
+    b.first_ns = node.at_ns + S
+    node.read(1_000)
+    node.accounts.divide([a, b], 0, node.at_ns)
+    assert (a.idle_uj, b.idle_uj) == ([800], [0])
+    node.read(2_000)
+    node.accounts.divide([a, b], 0, node.at_ns)
+    assert (a.idle_uj, b.idle_uj, node.accounts.rest_uj) == ([1_200], [400], [400])
 
 
 def test_a_failed_reading_is_divided_by_the_cpu_times_over_all_of_its_interval() -> None:
@@ -114,13 +161,14 @@ def test_a_gpu_goes_on_to_the_next_job_when_one_has_ended() -> None:
 def test_jobs_ended_jobs_and_rest_are_the_node(data: st.DataObject) -> None:
     """Whatever fails, begins and ends."""
     here: list[NodeJob] = []
-    node = Node(cpu("package-0"), cpu("package-1"), gpu(), jobs=())
+    idle_uw = data.draw(st.sampled_from([{}, {"cpu": 10**5}, {"cpu": 10**9}]))
+    node = Node(cpu("package-0"), cpu("package-1"), gpu(), jobs=(), cpus=4, idle_uw=idle_uw)
     counts_uj = [0, 0, 0]
     busy_us = 0
     for step in range(data.draw(st.integers(1, 12))):
         counts_uj = [count + data.draw(st.integers(0, 10**6)) for count in counts_uj]
         shown = [data.draw(st.sampled_from([count, None])) for count in counts_uj]
-        here += [job(str(step), gpus=["0"]) for _ in range(data.draw(st.integers(0, 2)))]
+        here += [job(str(step), gpus=["0"], cpus=step or None) for _ in range(data.draw(st.integers(0, 2)))]
         for one in here:
             one.cpu_us += data.draw(st.integers(0, 10**6))
         busy_us += data.draw(st.integers(0, 10**6))
@@ -135,3 +183,4 @@ def test_jobs_ended_jobs_and_rest_are_the_node(data: st.DataObject) -> None:
             jobs_uj = [one.energy_uj[index] for one in here]
             assert (energy_uj or 0) == accounts.rest_uj[index] + accounts.ended_uj[index] + sum(jobs_uj)
             assert min(accounts.rest_uj[index], *jobs_uj, 0) == 0
+            assert all(one.idle_uj[index] <= one.energy_uj[index] for one in here)

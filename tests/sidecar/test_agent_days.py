@@ -17,6 +17,7 @@ from hpcfrugal.sidecar import loop as loop_module
 from hpcfrugal.sidecar.agent import agent_loop
 from hpcfrugal.sidecar.agent.agent_loop import AgentConfig, AgentLoop, NodeSampler
 from hpcfrugal.sidecar.agent.day_files import DayFiles
+from hpcfrugal.sidecar.agent.idle_power import NodeIdlePower
 from hpcfrugal.sidecar.agent.node_jobs import NodeJobs
 from hpcfrugal.sidecar.job_wait import JobWait
 from hpcfrugal.sidecar.sensors.base import Channel, Opened
@@ -64,16 +65,21 @@ class Clock:
         return "stopped" if self.boot_ns >= self.end_ns else None
 
 
-def run(tmp_path: Path, patch: pytest.MonkeyPatch, clock: Clock, limit_b: int = LIMIT_B) -> list[AgentFile]:
+def run(
+    tmp_path: Path, patch: pytest.MonkeyPatch, clock: Clock, limit_b: int = LIMIT_B, *, job: bool = True
+) -> list[AgentFile]:
     """An agent until its clock ends; the files that it has left."""
     times = types.SimpleNamespace(time_ns=lambda: clock.wall_ns)
     patch.setattr(loop_module, "time", times)
     patch.setattr(agent_loop, "time", times)
     fake = FakeGroups(tmp_path)
-    fake.put("job_17", 0)
+    if job:
+        fake.put("job_17", 0)
     config = AgentConfig("n1", S, 60 * S, str(fake.proc), file_limit_b=limit_b)
     jobs = NodeJobs(config.proc, "n1")
-    sampler = NodeSampler(config, [Sensor(clock)], [], jobs, lambda: clock.boot_ns, lambda: False)
+    sampler = NodeSampler(
+        config, [Sensor(clock)], [], jobs, NodeIdlePower({}, ""), lambda: clock.boot_ns, lambda: False
+    )
     folder = tmp_path / "out"
     folder.mkdir()
     files = DayFiles(str(folder), None, limit_b)
@@ -95,6 +101,18 @@ def test_a_new_day_has_a_file_of_its_own_and_nothing_is_lost_at_midnight(
     assert after.sessions[0].header.boottime_ns == last.boottime_ns
     assert (next_last.boottime_ns, next_last.energy_uj) == (1300 * S, (21_000_000_000,))
     assert [record.kind for record in after.sessions[0].records] == ["record"] * 4 + ["end"]
+
+
+def test_the_idle_power_of_a_node_without_jobs_is_in_force_once_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (found,) = run(tmp_path, monkeypatch, Clock(MIDNIGHT_NS, 300), job=False)
+    first, second = found.sessions
+    assert first.header.idle_power == ()
+    (cpu,) = second.header.idle_power
+    assert (cpu.component, cpu.power_uw) == ("cpu", 100 * 10**6)
+    energies_uj = [session.latest.energy_uj for session in found.sessions if session.latest is not None]
+    assert energies_uj == [(60 * 100 * 10**6,), (240 * 100 * 10**6,)]
 
 
 def test_records_come_less_often_towards_the_limit_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

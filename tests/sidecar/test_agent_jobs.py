@@ -133,6 +133,37 @@ def test_a_job_is_looked_at_again_until_its_first_task_is_there(tmp_path: Path) 
     assert (job.job_id, job.uid) == ("4711", None)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_cpus_are_those_to_which_slurm_confines_the_job(tmp_path: Path, version: int) -> None:
+    fake = FakeGroups(tmp_path, version)
+    fake.put("job_17", 0)
+    fake.confine("job_17", "0-3,8\n")
+    # a user's environment is not believed beside it
+    fake.processes.put(71, 1, environ={"SLURM_JOB_ID": "17", "SLURM_CPUS_ON_NODE": "64"})
+    fake.run("job_17", 71)
+    (job,) = groups_of(fake).read(1)
+    assert job.cpus == 5
+
+
+@pytest.mark.parametrize(
+    ("environ", "cpus"),
+    [
+        ({"SLURM_JOB_CPUS_PER_NODE": "4(x2)", "SLURM_CPUS_ON_NODE": "1"}, 4),  # of the job, not of its step
+        ({"SLURM_JOB_CPUS_PER_NODE": "4(x2),2", "SLURM_CPUS_ON_NODE": "2"}, 2),
+        ({"SLURM_CPUS_ON_NODE": "x"}, None),
+        ({}, None),
+    ],
+)
+def test_cpus_of_a_job_that_is_not_confined(tmp_path: Path, environ: dict[str, str], cpus: int | None) -> None:
+    fake = FakeGroups(tmp_path)
+    fake.put("job_17", 0)
+    fake.confine("job_17", "\n")
+    fake.processes.put(71, 1, environ={"SLURM_JOB_ID": "17", **environ})
+    fake.run("job_17", 71)
+    (job,) = groups_of(fake).read(1)
+    assert job.cpus == cpus
+
+
 @pytest.mark.parametrize(
     "environ",
     [{"SLURM_SHARDS_ON_NODE": "2"}, {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "50"}, {"CUDA_VISIBLE_DEVICES": "0"}],

@@ -37,9 +37,10 @@ def job(**changes: Any) -> dict[str, Any]:
         "sluid": None,
         "uid": 1000,
         "first_ns": 90 * S,
+        "cpus": 4,
         "cpu_us": 5,
-        "share_ns": 9,
         "energy_uj": [600],
+        "idle_uj": [200],
         **changes,
     }
 
@@ -60,7 +61,7 @@ def read(tmp_path: Path, *lines: dict[str, Any] | bytes) -> AgentFile:
 
 def test_the_last_sums_of_each_job(tmp_path: Path) -> None:
     ended = {"kind": "job", "ended_ns": 170 * S, **job(energy_uj=[700], cpu_us=6)}
-    other = job(job_id=None, sluid="sEKNKTV3WPV500", uid=None, energy_uj=[0])
+    other = job(job_id=None, sluid="sEKNKTV3WPV500", uid=None, energy_uj=[0], idle_uj=[])
     last = record(boottime_ns=220 * S, ended_uj=[800], energy_uj=[1100], jobs=[other])
     found = read(tmp_path, header(), record(), ended, last)
     assert not found.bad
@@ -87,7 +88,13 @@ def test_the_last_sums_of_each_job(tmp_path: Path) -> None:
         (record(jobs=[job(job_id=None)]), "a job without a name"),
         (record(jobs=[job(first_ns=161 * S)]), "a job of more CPU time than there can be, or of a later time"),
         (record(jobs=[job(cpu_us=10**16)]), "a job of more CPU time than there can be, or of a later time"),
-        (record(jobs=[job(share_ns=62 * S)]), "a job of a longer time than since its header"),
+        (record(jobs=[job(idle_uj=[601])]), "a job of which more is idle energy than it has"),
+        (record(jobs=[job(idle_uj=[1, 1])]), "a job of which more is idle energy than it has"),
+        (record(jobs=[job(cpus=0)]), "field jobs[0].cpus: not an integer from 1 to 65536"),
+        (
+            {"kind": "job", "ended_ns": 170 * S, **job(idle_uj=[601])},
+            "a job of which more is idle energy than it has",
+        ),
         (record(jobs=[job(uid=-1)]), "field jobs[0].uid: not an integer from 0 to 4294967294"),
         ({"kind": "job", **job()}, "a job that ended before its header or a year after it"),
         ({"kind": "job", "ended_ns": 99 * S, **job()}, "a job that ended before its header or a year after it"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..sensor_watch import SensorWatch
     from ..sensors.base import Sensor
     from .day_files import DayFiles
+    from .idle_power import NodeIdlePower
     from .node_job import NodeJob
     from .node_jobs import NodeJobs
     from .publisher import Publisher
@@ -61,6 +62,7 @@ class NodeSampler:
         sensors: Sequence[Sensor],
         fallbacks: Sequence[Fallback],
         jobs: NodeJobs,
+        idle: NodeIdlePower,
         clock_ns: Callable[[], int],
         stop: Callable[[], bool],
         watch: SensorWatch | None = None,
@@ -68,6 +70,7 @@ class NodeSampler:
         self._config = config
         self._clock_ns = clock_ns
         self._jobs = jobs
+        self._idle = idle
         self._busy: node.NodeBusy | None = None
         try:
             self._busy = node.NodeBusy(config.proc)
@@ -92,6 +95,8 @@ class NodeSampler:
         """Sample and divide; a line for each job that has ended."""
         self._sample(wait_s)
         self._accounts.divide(self.present, self._busy_us, self.sampled_ns)
+        if self.present:
+            self._idle.interrupt()
         ended = [job for job in self.present if job.ended_ns is not None]
         self.present = [job for job in self.present if job.ended_ns is None]
         return [dumps({"kind": "job", "ended_ns": job.ended_ns, **job.line()}) for job in ended]
@@ -101,9 +106,21 @@ class NodeSampler:
         self.selection.adopt_opened()
         self.selection.restart()
         self.present = [job for job in self.present if job.ended_ns is None]
+        self._idle.begin(self.sampled_ns, self.selection.entries, jobs=bool(self.present))
         self._accounts = NodeAccounts(
-            self.selection.entries, self.selection.gpus, self.present, self._busy_us, self.sampled_ns
+            self.selection.entries,
+            self.selection.gpus,
+            self.present,
+            self._busy_us,
+            self.sampled_ns,
+            node.cpus_online(),
+            self._idle.power_uw,
         )
+
+    @property
+    def has_new_idle_power(self) -> bool:
+        """Whether the idle power of a component is known now that was not at the header."""
+        return not self._idle.power_uw.keys() <= self._accounts.idle_uw.keys() and node.cpus_online() is not None
 
     def header(self) -> str:
         """The header line."""
@@ -118,12 +135,14 @@ class NodeSampler:
                 "interval_s": self.interval_ns / 1e9,
                 "record_s": self.record_ns / 1e9,
                 "cpu_time_source": self._jobs.source,
+                "idle_power": self._idle.header(self._accounts.idle_uw),
                 **self.selection.header(),
             }
         )
 
     def record(self, kind: str = "record") -> str:
         """A record line: the sums, and those of the jobs that are here."""
+        self._idle.look(self.sampled_ns, self.selection.entries, self.record_ns // 2, jobs=bool(self.present))
         meters = [entry.meter for entry in self.selection.entries]
         energies_uj = self._accounts.energy_uj
         return dumps(
@@ -192,8 +211,9 @@ class AgentLoop:
                     sampler.record_ns *= 2
                     log("the file of the day is close to its size limit; writing records less often", once="limit")
                 next_record_ns = next_moment(first_ns, now_ns, sampler.record_ns)
-                # both, for what has changed is looked at once
-                if (changed and sampler.changes.apply()) or self._files.is_new_day(wall_ns):
+                # each of them, for what has changed is looked at once
+                is_changed = changed and sampler.changes.apply()
+                if is_changed or sampler.has_new_idle_power or self._files.is_new_day(wall_ns):
                     self._begin()
             if self._publisher is not None:
                 self._publisher.update(sampler.sampled_ns, wall_ns, sampler.selection.entries)

@@ -3,8 +3,8 @@
 Options: ``--folder DIR`` (where the files of this node go), ``--node NAME`` (its name in Slurm), ``--interval S`` and
 ``--record S`` (seconds between samples and between records), ``--publish FILE`` and ``--publish-step S``, ``--gid N``
 (group of the files), ``--once`` (sample for one interval and print header and record), ``--cpu-budget PERCENT``,
-``--file-limit BYTES`` (of a day), ``--sysfs DIR`` and ``--proc DIR``. Exit code 2 for a wrong command line, 1 for other
-trouble.
+``--file-limit BYTES`` (of a day), ``--idle-power-uw cpu=N,dram=N,node=N`` and ``--idle-source TEXT``, ``--sysfs DIR``
+and ``--proc DIR``. Exit code 2 for a wrong command line, 1 for other trouble.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..worker import boottime_ns
 from ..writer import Locked
 from .agent_loop import AgentConfig, AgentLoop, NodeSampler
 from .day_files import DayFiles, make_folder
+from .idle_power import IDLE_COMPONENTS, IDLE_FILE, NodeIdlePower
 from .node_jobs import NodeJobs
 from .publisher import Publisher
 
@@ -40,6 +41,8 @@ _VALUED = (
     "--gid",
     "--cpu-budget",
     "--file-limit",
+    "--idle-power-uw",
+    "--idle-source",
     "--sysfs",
     "--proc",
 )
@@ -61,6 +64,8 @@ class AgentArguments:
         if gid is not None and not (gid.isascii() and gid.isdigit() and len(gid) <= 10):
             raise BadArguments(f"--gid: {gid!r} is not the number of a group")
         self.gid = None if gid is None else int(gid)
+        self.idle_uw = _powers(values.get("--idle-power-uw", ""))
+        self.idle_source = values.get("--idle-source", "no source named")
         interval_ns = duration_ns(values, "--interval", "1")
         self.config = AgentConfig(
             values["--node"],
@@ -71,6 +76,17 @@ class AgentArguments:
             cpu_percent=percent_of_core(values),
             file_limit_b=file_limit_b(values),
         )
+
+
+def _powers(text: str) -> dict[str, int]:
+    """Microwatts by component. Raises BadArguments."""
+    found: dict[str, int] = {}
+    for entry in text.split(",") if text else ():
+        component, _, value = entry.partition("=")
+        if component not in IDLE_COMPONENTS or not (value.isascii() and value.isdigit() and 0 < len(value) <= 13):
+            raise BadArguments(f"--idle-power-uw: {entry!r} is not a component and its microwatts")
+        found[component] = int(value)
+    return found
 
 
 def run_agent(argv: Sequence[str]) -> NoReturn:
@@ -100,6 +116,11 @@ def _run(arguments: AgentArguments) -> int:
         primary_sensors(context),
         fallback_sensors(context),
         NodeJobs(config.proc, config.node),
+        NodeIdlePower(
+            arguments.idle_uw,
+            arguments.idle_source,
+            None if arguments.folder is None else f"{arguments.folder}/{IDLE_FILE}",
+        ),
         boottime_ns,
         lambda: job_wait.wait_until(0) is not None,
         SensorWatch(config.sysfs, config.proc, boottime_ns, lambda: later_sources(context)),

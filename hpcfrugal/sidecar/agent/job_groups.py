@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 
-from ..cgroup import GroupCpu, is_sluid
+from ..cgroup import GroupCpu, beside, count_in_list, is_sluid
+from ..sysfs import text_or_empty
 from .node_job import NodeJob
 from .step_processes import note_group
 
@@ -52,6 +53,7 @@ class _Group:
     def __init__(self, directory: str, version: int) -> None:
         """Open the counter. Raises OSError."""
         self.directory = directory
+        self.version = version
         self._inode = os.stat(directory).st_ino
         self.cpu = GroupCpu(directory, version)
         self.base_us = 0
@@ -104,6 +106,8 @@ class JobGroups:
             if not job.is_known:
                 group.looks += 1
                 if group.looks <= LOOKS or group.looks % LOOK_EVERY == 0:
+                    if job.cpus is None:
+                        job.cpus = self._cpus(group)
                     note_group(job, self._proc, group.directory)
         self._is_first = False
         return [job for job, _ in [*self._jobs.values(), *ended]]
@@ -117,6 +121,11 @@ class JobGroups:
         # a kernel may let a sum of per-CPU times slip back by a tick
         job.cpu_us = max(job.cpu_us, us - group.base_us)
         return True
+
+    def _cpus(self, group: _Group) -> int | None:
+        """The CPUs to which Slurm confines the job (ConstrainCores); None where it does not."""
+        directory = group.directory if group.version == 2 else beside(self._proc, group.directory, "cpuset")
+        return None if directory is None else count_in_list(text_or_empty(f"{directory}/cpuset.cpus"))
 
     def _listed(self, *, again: bool) -> Iterator[tuple[str, str, int, int | None]]:
         """Path, name, version and user of each group that is a job's."""

@@ -4,18 +4,19 @@ At each sample the energy since the sample before is divided by ``energy_split``
 rest, so jobs and rest are the node's energy by construction. A reading that failed ends no interval: the next good one
 is divided by the CPU times since the last good one. A counter that did not move is treated alike.
 
-The idle power of the node is not known here. ``share_ns`` of a job is what is needed to take it into account later: of
-what is above an idle power P, the job has its energy less P * share_ns.
+The idle energy of the node is divided by the CPUs that jobs hold, for the part of an interval since they were first
+seen; what is of CPUs that no job holds is the rest.
 """
 
 from __future__ import annotations
 
-from ..energy_split import divide_energy
+from ..energy_split import divide_energy, divide_idle
 from ..gpu_selection import resolve
+from .idle_power import idle_energy_uj, idle_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..sensor_in_use import ActiveChannel
     from ..sensors.base import Gpu
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 class _CpuTimes:
     """CPU times at one sample: of the node (None: not known) and of each job."""
 
-    def __init__(self, busy_us: int | None, jobs: Sequence[NodeJob]) -> None:
+    def __init__(self, at_ns: int, busy_us: int | None, jobs: Sequence[NodeJob]) -> None:
+        self.at_ns = at_ns
         self.busy_us = busy_us
         self.job_us = {job: job.cpu_us for job in jobs}
 
 
 class NodeAccounts:
-    """Sums by channel, in the order of ``channels``. ``gpus`` are those of the node."""
+    """Sums by channel, in the order of ``channels``. ``gpus`` and ``cpus`` are those of the node, ``idle_uw`` its idle
+    power by component; of one that is not known it counts as 0."""
 
     def __init__(
         self,
@@ -40,21 +43,27 @@ class NodeAccounts:
         jobs: Sequence[NodeJob],
         busy_us: int | None,
         now_ns: int,
+        cpus: int | None = None,
+        idle_uw: Mapping[str, int] | None = None,
     ) -> None:
         """Begin at ``now_ns``, the time of the latest sample, at which ``jobs`` had the CPU times they have now."""
         self._channels = channels
         self._gpus = gpus
+        self._cpus = cpus or 0
         count = len(channels)
+        self.idle_uw = dict(idle_uw or {}) if cpus else {}
+        self._idle_groups = [
+            (self.idle_uw[component], indices)
+            for component, indices in idle_groups(channels)
+            if component in self.idle_uw
+        ]
         self._taken_uj = [0] * count
-        self._last = _CpuTimes(busy_us, jobs)
-        self._last_ns = now_ns
-        self._since = [self._last] * count
+        self._since = [_CpuTimes(now_ns, busy_us, jobs)] * count
         self.rest_uj = [0] * count
         self.ended_uj = [0] * count
         """What jobs had that have ended since the header."""
         for job in jobs:
-            job.energy_uj = [0] * count
-            job.share_ns = 0
+            job.energy_uj, job.idle_uj = [0] * count, [0] * count
 
     @property
     def energy_uj(self) -> list[int | None]:
@@ -68,9 +77,9 @@ class NodeAccounts:
         """Divide what was read until ``now_ns``. A job that has ended gets nothing from then on."""
         for job in jobs:
             if not job.energy_uj:
-                job.energy_uj = [0] * len(self._channels)
-        now = _CpuTimes(busy_us, jobs)
-        by_interval: dict[int, list[tuple[int, int]]] = {}
+                job.energy_uj, job.idle_uj = [0] * len(self._channels), [0] * len(self._channels)
+        now = _CpuTimes(now_ns, busy_us, jobs)
+        by_interval: dict[int, dict[int, int]] = {}
         for index, entry in enumerate(self._channels):
             energy_uj = entry.meter.energy_uj
             if energy_uj is None or not entry.meter.is_reading or energy_uj <= self._taken_uj[index]:
@@ -80,34 +89,57 @@ class NodeAccounts:
             self.rest_uj[index] += grown_uj
             # the rest keeps what is of a GPU that several may use: CPU time is unrelated to that
             if entry.channel.scope == "node" and entry.channel.component != "gpu":
-                by_interval.setdefault(id(self._since[index]), []).append((index, grown_uj))
+                by_interval.setdefault(id(self._since[index]), {})[index] = grown_uj
             elif entry.channel.scope == "job":
                 self._give_device(index, entry, grown_uj, jobs)
         for grown in by_interval.values():
-            for job, shares_uj in self._shares([grown_uj for _, grown_uj in grown], self._since[grown[0][0]], now):
-                for (index, _), share_uj in zip(grown, shares_uj):  # noqa: B905
-                    self._give(job, index, share_uj)
-            for index, _ in grown:
+            indices = list(grown)
+            self._divide_interval(grown, self._since[indices[0]], now)
+            for index in indices:
                 self._since[index] = now
-        for job, (share_ns,) in self._shares([now_ns - self._last_ns], self._last, now):
-            job.share_ns += share_ns
-        self._last, self._last_ns = now, now_ns
         for job in jobs:
             if job.ended_ns is not None:
                 for index, energy_uj in enumerate(job.energy_uj):
                     self.ended_uj[index] += energy_uj
 
-    @staticmethod
-    def _shares(wholes: list[int], since: _CpuTimes, now: _CpuTimes) -> list[tuple[NodeJob, Sequence[int]]]:
-        """The part of each job of what there was from ``since`` to ``now``; nothing where CPU times are not known."""
+    def _divide_interval(self, grown: Mapping[int, int], since: _CpuTimes, now: _CpuTimes) -> None:
+        """Give each job its part of what channels read from ``since`` to ``now``; nothing where CPU times are not
+        known."""
         if since.busy_us is None or now.busy_us is None:
-            return []
-        count = len(wholes)
-        used = [(job, cpu_us - since.job_us.get(job, 0)) for job, cpu_us in now.job_us.items()]
-        used = [(job, cpu_us) for job, cpu_us in used if cpu_us > 0]
-        uses = [([cpu_us] * count, ()) for _, cpu_us in used]
-        shares = divide_energy(wholes, [now.busy_us - since.busy_us] * count, (), None, uses)
-        return [(job, share[0]) for (job, _), share in zip(used, shares) if share is not None]  # noqa: B905
+            return
+        idle_uj = self._idle_uj(grown, since, now)
+        has_idle = any(idle_uj.values())
+        jobs: list[NodeJob] = []
+        uses: list[tuple[Sequence[int], Sequence[int]]] = []
+        count, span_ns = len(grown), now.at_ns - since.at_ns
+        for job, cpu_us in now.job_us.items():
+            used_us = max(0, cpu_us - since.job_us.get(job, 0))
+            held = (job.cpus or 0) * min(span_ns, now.at_ns - job.first_ns) if has_idle else 0
+            if used_us or held > 0:
+                jobs.append(job)
+                uses.append(([used_us] * count, [held] * count if held > 0 else ()))
+        shares = divide_energy(
+            list(grown.values()),
+            [now.busy_us - since.busy_us] * count,
+            [self._cpus * span_ns] * count,
+            [idle_uj.get(index, 0) for index in grown] if has_idle else None,
+            uses,
+        )
+        for job, share in zip(jobs, shares):  # noqa: B905 (strict= is not in Python 3.9)
+            if share is not None:
+                for index, dynamic, idle in zip(grown, *share):  # noqa: B905
+                    self._give(job, index, dynamic + idle)
+                    job.idle_uj[index] += idle
+
+    def _idle_uj(self, grown: Mapping[int, int], since: _CpuTimes, now: _CpuTimes) -> dict[int, int]:
+        """Idle energy of the channels whose idle power is known."""
+        found: dict[int, int] = {}
+        for power_uw, indices in self._idle_groups:
+            read = [index for index in indices if index in grown]
+            whole_uj = idle_energy_uj(power_uw, since.at_ns, now.at_ns)
+            parts = divide_idle([whole_uj], [[grown[index]] for index in read], len(indices))
+            found.update(zip(read, [part[0] for part in parts]))  # noqa: B905
+        return found
 
     def _give(self, job: NodeJob, index: int, share_uj: int) -> None:
         job.energy_uj[index] += share_uj

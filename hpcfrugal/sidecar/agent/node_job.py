@@ -11,11 +11,12 @@ class NodeJob:
     """One attempt of a job here. ``job_id`` is None while only its ``sluid`` is known, ``uid`` while its user is not.
 
     ``cpu_us`` is its CPU time from its start to the last reading; of one that was here before the agent, since
-    ``first_ns`` (time since boot), when it was first seen. ``gpus`` are those that Slurm gave it, None while that is
-    not known; a GPU that it shares is not among them. ``ended_ns`` is None while it is here.
+    ``first_ns`` (time since boot), when it was first seen. ``cpus`` is how many of the node's it holds and ``gpus`` are
+    those that Slurm gave it, None while that is not known; a GPU that it shares is not among them. ``ended_ns`` is None
+    while it is here.
     """
 
-    __slots__ = ("cpu_us", "ended_ns", "energy_uj", "first_ns", "gpus", "job_id", "share_ns", "sluid", "uid")
+    __slots__ = ("cpu_us", "cpus", "ended_ns", "energy_uj", "first_ns", "gpus", "idle_uj", "job_id", "sluid", "uid")
 
     def __init__(self, job_id: str | None, first_ns: int, *, sluid: str | None = None, uid: int | None = None) -> None:
         self.job_id = job_id
@@ -24,16 +25,17 @@ class NodeJob:
         self.first_ns = first_ns
         self.ended_ns: int | None = None
         self.cpu_us = 0
+        self.cpus: int | None = None
         self.gpus: DeviceList | None = None
         self.energy_uj: list[int] = []
         """Its energy by channel since the header."""
-        self.share_ns = 0
-        """The time since the header, times its part of the node's busy CPU time at each moment."""
+        self.idle_uj: list[int] = []
+        """What of it is its part of the node's idle energy."""
 
     @property
     def is_known(self) -> bool:
         """Whether nothing more is to be found out about it."""
-        return self.job_id is not None and self.uid is not None and self.gpus is not None
+        return None not in (self.job_id, self.uid, self.cpus, self.gpus)
 
     def line(self) -> dict[str, object]:
         """The job as it stands in a file."""
@@ -42,7 +44,8 @@ class NodeJob:
             "sluid": self.sluid,
             "uid": self.uid,
             "first_ns": self.first_ns,
+            "cpus": self.cpus,
             "cpu_us": self.cpu_us,
-            "share_ns": self.share_ns,
             "energy_uj": self.energy_uj,
+            "idle_uj": self.idle_uj if any(self.idle_uj) else [],
         }

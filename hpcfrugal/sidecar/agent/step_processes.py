@@ -1,7 +1,8 @@
-"""What the processes of a job's steps show: its id, its user, and the GPUs that Slurm gave it.
+"""What the processes of a job's steps show: its id, its user, and the CPUs and GPUs that Slurm gave it.
 
 The id is in the title of slurmstepd, which belongs to root, as ``slurmstepd: [17.batch]``. What a user could have
-written is not believed for more than it can do: the environment names GPUs, and one that two jobs name is nobody's.
+written is not believed for more than it can do: the environment names GPUs, and one that two jobs name is nobody's; its
+number of CPUs divides idle energy where no control group has them, and all jobs together get no more than there is.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def note_task(job: NodeJob, proc: str, pid: int) -> None:
     if not environ or "SLURM_JOB_ID" not in environ:
         return
     job.uid = uid if job.uid is None else job.uid
-    job.gpus = _gpus(environ)
+    job.cpus = _cpus(environ) if job.cpus is None else job.cpus
+    job.gpus = _gpus(environ) if job.gpus is None else job.gpus
 
 
 def note_group(job: NodeJob, proc: str, directory: str) -> None:
@@ -72,7 +74,7 @@ def note_group(job: NodeJob, proc: str, directory: str) -> None:
             continue
         if process.comm == DAEMON:
             job.job_id = job.job_id or job_of_title(proc, pid)
-        elif job.gpus is None:
+        elif None in (job.uid, job.cpus, job.gpus):
             note_task(job, proc, pid)
         if job.is_known:
             return
@@ -90,6 +92,17 @@ def _pids_below(directory: str) -> Iterator[int]:
             except OSError:
                 continue
             yield from [int(pid) for pid in pids[:_MOST_PROCESSES] if pid.isdigit()]
+
+
+def _cpus(environ: dict[str, str]) -> int | None:
+    """The CPUs that a job holds on this node, in Slurm's count. The second variable has those of the step."""
+    # "4(x2)": 4 on each of two nodes; "4,2" does not show which of them this node has
+    of_job = environ.get("SLURM_JOB_CPUS_PER_NODE", "")
+    of_job = "" if "," in of_job else of_job.partition("(")[0]
+    for text in (of_job, environ.get("SLURM_CPUS_ON_NODE", "")):
+        if text.isascii() and text.isdigit() and len(text) < 6:
+            return int(text) or None
+    return None
 
 
 def _gpus(environ: dict[str, str]) -> DeviceList:

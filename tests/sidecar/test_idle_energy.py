@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.idle import divide_idle, steady_energy_uj
+from hpcfrugal.sidecar.energy_split import divide_idle, steady_energy_uj
 
 
 @st.composite
