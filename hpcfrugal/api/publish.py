@@ -37,12 +37,14 @@ class Published:
     """What was published: users with a ledger of their own, accounts by manager.
 
     ``withheld``: account and user that only the settings name as its manager, to whom Slurm does not show its jobs.
-    ``unknown``: users with jobs who have no account on this machine. ``failed``: users and why nothing could be given.
+    ``without_jobs``: accounts of the settings' managers that have none in the ledger. ``unknown``: users with jobs who
+    have no account on this machine. ``failed``: users and why nothing could be given.
     """
 
     users: list[str] = field(default_factory=list)
     accounts: dict[str, list[str]] = field(default_factory=dict)
     withheld: list[tuple[str, str]] = field(default_factory=list)
+    without_jobs: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
 
@@ -79,8 +81,8 @@ def publish(
     with staging(published) as folder, messages.progress("Publishing") as progress:
         private = client.ask(JobsPrivate())
         manages, withheld = accounts_by_manager(client.ask(SlurmUsers()), managers, private=private)
-        result = Published(withheld=withheld)
         owners, accounts = owners_in(ledger, "user"), set(owners_in(ledger, "account"))
+        result = Published(withheld=withheld, without_jobs=sorted(managers.keys() - accounts))
         managing = {name for name, some in manages.items() if some & accounts}
         # Who has a folder may have been a manager before.
         before = {each.name for each in published.iterdir() if each.is_dir() and not each.name.startswith(".")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -56,6 +57,7 @@ def publish_command(ledger: Path | None, published: Path | None, as_json: bool) 
                 "users": result.users,
                 "accounts": result.accounts,
                 "withheld": [{"account": account, "user": user} for account, user in result.withheld],
+                "accounts_without_jobs": result.without_jobs,
                 "unknown_users": result.unknown,
                 "failed": [{"user": user, "reason": why} for user, why in result.failed],
             }
@@ -66,12 +68,18 @@ def publish_command(ledger: Path | None, published: Path | None, as_json: bool) 
                 f"{plain(user, 80)} does not get the ledger of account {plain(account, 80)}: jobs are private in Slurm"
                 " (PrivateData), and this user is no coordinator of it"
             )
+        if result.without_jobs:
+            accounts = count(len(result.without_jobs), "account")
+            echo_note(f"without jobs in the ledger: {accounts} of [site.managers]: {_names(result.without_jobs)}")
         if result.unknown:
-            names = ", ".join(plain(name, 40) for name in result.unknown[:_NAMED])
-            more = ", ..." if len(result.unknown) > _NAMED else ""
-            echo_note(f"without an account on this machine: {count(len(result.unknown), 'user')}: {names}{more}")
+            users = count(len(result.unknown), "user")
+            echo_note(f"without an account on this machine: {users}: {_names(result.unknown)}")
         echo(f"{count(len(result.users), 'ledger')} of users, {_accounts(result.accounts)}, in {published}")
     sys.exit(1 if result.failed else 0)
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(plain(name, 40) for name in names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 def _accounts(accounts: dict[str, list[str]]) -> str:

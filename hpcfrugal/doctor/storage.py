@@ -16,8 +16,9 @@ from hpcfrugal.core.files import GROUP_FOLDER_MODE
 from hpcfrugal.doctor.finding import Finding, Level
 from hpcfrugal.job.render import builtin_templates, template_names
 from hpcfrugal.ledger.filesystem import filesystem_type, journal_mode
-from hpcfrugal.settings.config import Config, template_dirs
+from hpcfrugal.settings.config import Config, SiteSettings, template_dirs
 
+_MAKE_FOLDERS = "hpcfrugal site init -o - shows the file with which systemd-tmpfiles makes the folders of a site"
 _MIN_FREE_B = 100 * 1024 * 1024
 
 
@@ -103,6 +104,29 @@ def _is_open(found: os.stat_result) -> bool:
     return bool(mode & 0o077) and mode != GROUP_FOLDER_MODE and found.st_uid == os.getuid()
 
 
+def _site_findings(site: SiteSettings) -> list[Finding]:
+    """The site's places: for root whether it can write there, for others whether they reach the published ledgers."""
+    if os.geteuid() != 0:
+        path = site.published
+        if path is None or os.access(path, os.X_OK):
+            return []
+        why = "cannot be reached" if path.exists() else "does not exist"
+        return [
+            Finding("files", "site.published", "gap", f"{path} {why}", "ask your operator: hpcfrugal doctor as root")
+        ]
+    found = []
+    for name, place in (("spool", site.spool), ("ledger", site.ledger), ("published", site.published)):
+        if place is None:
+            continue
+        is_file = name == "ledger"
+        folder = place.parent if is_file else place
+        finding = _place(f"site.{name}", place, private=False, is_file=is_file)
+        if finding.level == "ok" and not folder.exists():
+            finding = Finding("files", f"site.{name}", "gap", f"{folder} does not exist", _MAKE_FOLDERS)
+        found.append(finding)
+    return found
+
+
 def storage_findings(config: Config) -> list[Finding]:
     """The directories of hpcfrugal, and whether it can write there."""
     mode = journal_mode(config.ledger)
@@ -111,6 +135,7 @@ def storage_findings(config: Config) -> list[Finding]:
         _place("ledger", config.ledger, extra=f", journal {mode}", is_file=True),
         _cache(),
     ]
+    findings += _site_findings(config.site)
     own = [str(path) for path in template_dirs() if os.path.isdir(path)]
     names = ", ".join(template_names(template_dirs()))
     findings.append(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, date, datetime
+from glob import escape
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.core.files import write_json_atomic
+from hpcfrugal.core.lock import LockHeld, take_lock
 from hpcfrugal.core.text import printable
 from hpcfrugal.core.version import __version__
 from hpcfrugal.ledger.column_types import column_type
@@ -31,6 +35,9 @@ VIEW_TIMES = {
 MARK = "_hpcfrugal.json"
 """In each folder that is written here, so that no other one is ever replaced. Readers of Parquet pass over names that
 begin with an underscore."""
+
+_NEW, _OLD, _LOCK = "new", "old", ".lock"
+"""In the hidden folder beside an export that is being made."""
 
 _ROWS = 50_000
 """Rows that are held in memory at one time; a row group of the file."""
@@ -67,19 +74,32 @@ def write_parquet(
     try:
         _check_target(folder, replace)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-            made = Path(temporary) / "new"
+        _remove_left_over(folder)
+        with ExitStack() as held, tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+            temporary = Path(name)
+            held.enter_context(take_lock(temporary / _LOCK))
+            made = temporary / _NEW
             made.mkdir(mode=0o700)
             rows = {view: _write_view(connection, made / view, view, by_month, wrote) for view in views}
             write_json_atomic(
                 made / MARK, {"hpcfrugal": __version__, "written": datetime.now(UTC).isoformat(), "rows": rows}
             )
             if folder.exists():
-                os.rename(folder, Path(temporary) / "old")
+                os.rename(folder, temporary / _OLD)
             os.rename(made, folder)
     except OSError as error:
         raise SetupError(f"cannot write {folder}: {error.strerror or error}") from None
     return rows
+
+
+def _remove_left_over(folder: Path) -> None:
+    """Remove what exports to ``folder`` left that were killed. One that is at work holds its lock."""
+    for path in folder.parent.glob(f".{escape(folder.name)}-????????"):
+        with suppress(OSError, LockHeld):
+            names = set(os.listdir(path))
+            if _LOCK in names <= {_LOCK, _NEW, _OLD} and path.lstat().st_uid == os.geteuid():
+                with take_lock(path / _LOCK):
+                    shutil.rmtree(path)
 
 
 def _check_target(folder: Path, replace: bool) -> None:

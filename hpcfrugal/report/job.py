@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -177,6 +178,9 @@ _CODE_FIELDS: tuple[Field[ReportedJob], ...] = tuple(
     for each in attributes(notation.PLAIN, *codec(CodeState).columns, of="job.code", csv=True)
 )
 
+_USERS_DROPPED_AT = 10
+"""After what can be read from other columns: that of users, in a list of jobs of several."""
+
 _COMPONENT_COLUMNS = ("cpu_j", "dram_j", "gpu_j", "node_j")
 
 JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
@@ -224,3 +228,11 @@ JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
 def tag_field(key: str) -> Field[ReportedJob]:
     """A tag as a column of CSV."""
     return field(f"tag:{key}", notation.PLAIN, lambda one: one.job.tags.get(key), json="", csv=True)
+
+
+def listed_fields(jobs: Sequence[ReportedJob]) -> tuple[Field[ReportedJob], ...]:
+    """The fields for a table of these jobs: whose each is matters where they are not one user's."""
+    several = len({one.job.user for one in jobs}) > 1
+    return tuple(
+        variant(each, drop=_USERS_DROPPED_AT) if several and each.name == "user" else each for each in JOB_FIELDS
+    )

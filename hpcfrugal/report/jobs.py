@@ -25,7 +25,7 @@ from hpcfrugal.report.cost import Tariff
 from hpcfrugal.report.embodied import EMBODIED_FIELDS, embodied_note
 from hpcfrugal.report.energy import energy_fields
 from hpcfrugal.report.field import Field, Rows, field, on, scale, sheet, table, to_json, variant
-from hpcfrugal.report.job import JOB_FIELDS, ReportedJob, tag_field
+from hpcfrugal.report.job import JOB_FIELDS, ReportedJob, listed_fields, tag_field
 from hpcfrugal.report.job_detail import job_blocks
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.scope_advice import scopes_of
@@ -255,9 +255,10 @@ class JobsReport:
             yield self.tariff.note
 
     def _list(self) -> Iterator[Block]:
-        of_totals, of_jobs = (*_TOTAL_FIELDS, *self._costs), (*JOB_FIELDS, *self._costs)
+        found = list(self.jobs(details=False))
+        of_totals, of_jobs = (*_TOTAL_FIELDS, *self._costs), (*listed_fields(found), *self._costs)
         totals = Rows(of_totals, [self.totals], "total")
-        jobs = Rows(of_jobs, list(self.jobs(details=False)))
+        jobs = Rows(of_jobs, found)
         parts: list[Rows[Any]] = [totals, jobs]
         units = scale(parts, self.unit)
         if self.totals.counts.jobs != 1 or self.listed != 1:

@@ -277,18 +277,20 @@ def test_the_command_names_what_it_did_and_what_is_missing(site: Site) -> None:
 
     assert "--ledger: is missing" in str(command().exception)
     assert "--to: is missing" in str(command().exception)
-    text = f'[site]\npublished = "{site.published}"\nledger = "{site.ledger}"\n[site.managers]\nbiology = ["bob"]\n'
-    (site.root / "config.toml").write_text(text)
+    text = f'[site]\npublished = "{site.published}"\nledger = "{site.ledger}"\n'
+    (site.root / "config.toml").write_text(text + '[site.managers]\nbiology = ["bob"]\noptic = ["coordinator"]\n')
     site.private("jobs")
     done = json.loads(command("--json").stdout)
     assert done == {
         "published": str(site.published), "users": ["alice", "bob", "coordinator"],
-        "accounts": {"physics": ["coordinator"]}, "withheld": [{"account": "biology", "user": "bob"}],
-        "unknown_users": ["gone"], "failed": [],
+        "accounts": {"physics": ["coordinator"]},
+        "withheld": [{"account": "biology", "user": "bob"}, {"account": "optic", "user": "coordinator"}],
+        "accounts_without_jobs": ["optic"], "unknown_users": ["gone"], "failed": [],
     }  # fmt: skip
     shown = command()
     assert shown.stdout == f"3 ledgers of users, 1 ledger of 1 account for managers, in {site.published}\n"
     assert "bob does not get the ledger of account biology: jobs are private" in shown.stderr
+    assert "without jobs in the ledger: 1 account of [site.managers]: optic\n" in shown.stderr
     assert "without an account on this machine: 1 user: gone" in shown.stderr
 
 

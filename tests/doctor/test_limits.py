@@ -63,3 +63,29 @@ def test_paths_that_cannot_be_followed_are_faults(tmp_path: Path, monkeypatch: p
     faults = [one for one in found if one.level == "fault"]
     assert [one.subject for one in faults] == ["settings", "spool"]
     assert faults[1].found.endswith(": File name too long")
+
+
+def test_the_places_of_a_site_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tmp_path / "site"
+    (tmp_path / "config.toml").write_text(
+        f'[site]\nspool = "{site}"\nledger = "{site}/ledger/ledger.db"\npublished = "{site}/published"\n'
+    )
+    monkeypatch.setattr("hpcfrugal.settings.config.SITE_DIR", tmp_path)
+
+    def found(uid: int) -> dict[str, tuple[str, str]]:
+        monkeypatch.setattr(storage.os, "geteuid", lambda: uid)
+        config, problems = read_config({"HOME": str(tmp_path)})
+        assert problems == []
+        findings = storage.storage_findings(config)
+        return {one.subject: (one.level, one.found) for one in findings if one.subject.startswith("site.")}
+
+    missing = {name: ("gap", f"{site}{folder} does not exist") for name, folder in (
+        ("site.spool", ""), ("site.ledger", "/ledger"), ("site.published", "/published")
+    )}  # fmt: skip
+    assert found(0) == missing
+    assert found(41001) == {"site.published": missing["site.published"]}
+    for folder in ("ledger", "published"):
+        (site / folder).mkdir(parents=True)
+    assert {level for level, _ in found(0).values()} == {"ok"}
+    assert len(found(0)) == 3
+    assert found(41001) == {}

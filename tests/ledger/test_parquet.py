@@ -13,6 +13,7 @@ from fake_spool import PACKAGE, START_NS, FakeSpool
 from program import call_program
 
 from hpcfrugal.core.errors import InputError, SetupError
+from hpcfrugal.core.lock import take_lock
 from hpcfrugal.ledger.column_types import column_type
 from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.parquet import MARK, VIEW_TIMES, write_parquet
@@ -139,6 +140,16 @@ def test_nothing_is_left_of_an_export_that_fails(ledger: Path, tmp_path: Path) -
     with open_ledger(ledger) as connection, pytest.raises(SetupError, match="No space left"):
         write_parquet(connection, tmp_path / "out", ["jobs_energy"], wrote=full)
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(ledger: Path, tmp_path: Path) -> None:
+    killed, at_work, other = tmp_path / ".out-a1b2c3d4", tmp_path / ".out-b1b2c3d4", tmp_path / ".out-notes123"
+    for folder in (killed / "old/jobs_energy", killed / "new", at_work / "new", other / "new"):
+        folder.mkdir(parents=True)
+    (killed / ".lock").touch()
+    with open_ledger(ledger) as connection, take_lock(at_work / ".lock"):
+        write_parquet(connection, tmp_path / "out", ["jobs_energy"])
+    assert [path.exists() for path in (killed, at_work, other)] == [False, True, True]
 
 
 def test_the_command(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

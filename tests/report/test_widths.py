@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hpcfrugal.queues.job_comment import JobComment
 from hpcfrugal.queues.replan import PlannedStart
 from hpcfrugal.queues.snapshot import QueuedJob
 from hpcfrugal.report.formats.fitted_table import FittedTable
+from hpcfrugal.report.job import ReportedJob
 from hpcfrugal.report.jobs import JobsReport
 from hpcfrugal.report.method import MethodReport
 from hpcfrugal.report.method_settings import GreenAlgorithmsSettings
@@ -141,3 +143,19 @@ def test_queue() -> None:
     stays = PlannedStart(queued, later, later, later, last, 100.0, 300.0, "forecast", NOW)
     check(queue_table([moved, stays]), {"Job", "Name", "Starts", "Planned"})
     check(queue_table([stays]), {"Job", "Name", "Starts", "Saving"})
+
+
+@pytest.mark.parametrize(("second", "is_kept"), [("alice", False), ("bob", True)])
+def test_a_list_of_jobs_of_several_users_keeps_whose_they_are(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch, second: str, is_kept: bool
+) -> None:
+    def of_both(report: JobsReport, *, details: bool) -> Iterator[ReportedJob]:
+        for user, one in zip(("alice", second), found(report, details=details), strict=True):
+            yield ReportedJob(replace(one.job, user=user))
+
+    found = JobsReport.jobs
+    monkeypatch.setattr(JobsReport, "jobs", of_both)
+    with open_ledger(ledger) as connection:
+        _, jobs = tables(JobsReport(connection, Period(), JobFilter()).blocks())
+    shown = {jobs.columns[number].heading for number in FittedTable(jobs).fit(80)}
+    assert ("User" in shown) is is_kept
