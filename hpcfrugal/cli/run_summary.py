@@ -10,7 +10,7 @@ from hpcfrugal.ledger.parts import MACHINE
 from hpcfrugal.ledger.scopes import BothScopes
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.local.run import LocalRun
-from hpcfrugal.report.amount import at_least, is_unknown
+from hpcfrugal.report.amount import bound_sign, is_unknown
 from hpcfrugal.report.job import ReportedJob
 from hpcfrugal.report.scope_advice import advice, amount, unit_for
 
@@ -42,7 +42,7 @@ def _facts(done: LocalRun, record: ReportedJob, unit: AmountUnit) -> Iterator[st
     complete = record.complete and co2e.complete
     if sums.co2e_ug is not None and not is_unknown(sums.co2e_ug, complete):
         unit = mass_unit([sums.co2e_ug / 1e6])
-        yield f"{at_least(complete)}{micrograms(sums.co2e_ug, unit)} {unit.name} CO2e (intensity: {co2e.source})"
+        yield f"{bound_sign(complete)}{micrograms(sums.co2e_ug, unit)} {unit.name} CO2e (intensity: {co2e.source})"
     if done.exit_code:
         yield f"exit code {done.exit_code}"
 

@@ -14,12 +14,12 @@ import click
 from hpcfrugal.cli.options import NumberRange, job_ids, json_option
 from hpcfrugal.cli.streams import echo, echo_json, warn
 from hpcfrugal.cli.sync import totals_by_now
-from hpcfrugal.core.format import AT_LEAST, NONE, EnergyUnit, power
+from hpcfrugal.core.format import ABOVE_0, AT_LEAST, NONE, EnergyUnit, power
 from hpcfrugal.core.time import span_us
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.ledger.sums import EnergySums, total_of
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import PARTLY_UNKNOWN, at_least
+from hpcfrugal.report.amount import PARTLY_UNKNOWN, bound_sign
 from hpcfrugal.report.field import Field, Rows, attributes, field, scale, table, to_json
 from hpcfrugal.report.view import Block, Notes, Table, note
 from hpcfrugal.settings.config import Config, load_config
@@ -159,7 +159,7 @@ _FIELDS: tuple[Field[JobStatus], ...] = (
     field("power_w", notation.PLAIN, lambda one: {key: round(value, 3) for key, value in one.power_w.items()}),
     field(
         "host_power_w", _POWER, lambda one: one.host_power_w, json="", heading="CPU+DRAM", optional=True,
-        before=lambda one: at_least(one.power_w.keys() >= _HOST), missing=NONE,
+        before=lambda one: bound_sign(one.power_w.keys() >= _HOST), missing=NONE,
     ),
     field(
         "gpu_power_w", _POWER, lambda one: one.power_w.get("gpu"), json="", heading="GPU", optional=True, missing=NONE
@@ -167,7 +167,7 @@ _FIELDS: tuple[Field[JobStatus], ...] = (
     field("node_energy_j", notation.PLAIN, lambda one: {key: value / 1e6 for key, value in one.draw.energy_uj.items()}),
     field(
         "energy_j", notation.ENERGY, lambda one: one.sums.energy_uj, heading="Energy [{energy}]",
-        before=lambda one: at_least(one.complete) + "~" * one.modelled, missing=NONE,
+        before=lambda one: bound_sign(one.complete) + "~" * one.modelled, missing=NONE,
     ),
     field("measured_j", notation.ENERGY, lambda one: one.sums.measured_uj),
     field("modelled_j", notation.ENERGY, lambda one: one.sums.modelled_uj),
@@ -185,7 +185,7 @@ def status_blocks(jobs: Sequence[JobStatus], unit: EnergyUnit) -> list[Block]:
     """The table, and what the signs before its figures mean."""
     shown = status_table(jobs, unit)
     notes = []
-    if any(cell.text.startswith(AT_LEAST) for row in shown.rows for cell in row.cells):
+    if any(cell.text.startswith((AT_LEAST, ABOVE_0)) for row in shown.rows for cell in row.cells):
         notes.append(PARTLY_UNKNOWN)
     if any(one.modelled for one in jobs):
         notes.append(note("~: modelled, at least a part; `hpcfrugal report JOB` shows the range.", "aside"))

@@ -20,6 +20,8 @@ MODEL_ALONE = "model"
 """For the time that a sensor covered, where there was a model alone."""
 AT_LEAST = "≥ "
 """Before a figure that lacks a part."""
+ABOVE_0 = ">0"
+"""For one that is too small for digits."""
 
 EnergyUnit = Literal["auto", "J", "Wh", "kWh", "MWh"]
 """What energies are printed in for people; ``auto``: in what fits them."""
@@ -27,18 +29,16 @@ EnergyUnit = Literal["auto", "J", "Wh", "kWh", "MWh"]
 
 class AmountUnit(NamedTuple):
     """A unit of amounts: its name, how much it is of what the amounts are in, and from which amount on it is used.
-
-    From ``shown`` units on an amount has its digits.
-    """
+    ``of_bounds``: the amounts are lower bounds."""
 
     name: str
     size: float
     least: float
-    shown: float = 0.001
+    of_bounds: bool = False
 
     def for_bounds(self) -> AmountUnit:
-        """For lower bounds, which have their digits however small they are: ``≥ 0.000203``, not ``≥ <0.001``."""
-        return self._replace(shown=0.0)
+        """For lower bounds, of which ``<0.001`` would be none: ``0.000203``, and ``>0`` for one of less."""
+        return self._replace(of_bounds=True)
 
     def show(self, amount: float | Fraction) -> str:
         """Three digits, without the unit. What is not 0 is never shown as 0, but as ``<0.001``."""
@@ -46,7 +46,9 @@ class AmountUnit(NamedTuple):
         rounded = float(f"{number:.3g}")
         if not rounded:
             return "0"
-        if abs(rounded) < self.shown:
+        if self.of_bounds and abs(rounded) < 0.0001:
+            return ABOVE_0
+        if not self.of_bounds and abs(rounded) < 0.001:
             return "<0.001" if rounded > 0 else ">-0.001"
         return f"{number:,.0f}" if abs(rounded) >= 1000 else f"{rounded:#.3g}".rstrip(".")
 
@@ -73,6 +75,11 @@ _SIZE_UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 def count(number: int, noun: str) -> str:
     """``1 job``, ``2 jobs``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def at_least(text: str) -> str:
+    """A lower bound, as its unit shows it, with its sign."""
+    return text if ABOVE_0 in text else f"{AT_LEAST}{text}"
 
 
 def percent(share: float | None) -> str:
@@ -153,8 +160,9 @@ def micrograms(mass_ug: float, unit: AmountUnit) -> str:
     """Whole micrograms in a unit of mass, without it, and without digits beyond them: ``61``, ``0.061``, ``<1``."""
     one = 1e-6 / unit.size
     if abs(mass_ug) < 0.5:
-        least = max(one, unit.shown)
-        return f"<{least:g}" if unit.shown else "0"  # of a lower bound
+        if unit.of_bounds:
+            return ABOVE_0 if mass_ug else "0"
+        return f"<{max(one, 0.001):g}"
     shown = unit.show(mass_ug / 1e6)
     places = max(0, round(-math.log10(one)))
     return f"{mass_ug * one:,.{places}f}" if len(shown.partition(".")[2]) > places else shown

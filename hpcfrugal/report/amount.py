@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TypeVar
 
-from hpcfrugal.core.format import AT_LEAST, MODEL_ALONE, NONE, UNKNOWN, AmountUnit
+from hpcfrugal.core.format import AT_LEAST, MODEL_ALONE, NONE, UNKNOWN, AmountUnit, at_least
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, field
@@ -15,12 +15,12 @@ from hpcfrugal.report.view import note
 PARTLY_UNKNOWN = note(
     f"{AT_LEAST.strip()}: a part is unknown and not included; `hpcfrugal report JOB` shows which and why."
 )
-"""What the sign of ``at_least`` means."""
+"""What the sign of ``bound_sign`` means."""
 
 N = TypeVar("N", int, float)
 
 
-def at_least(complete: bool) -> str:
+def bound_sign(complete: bool) -> str:
     """The sign before a sum that lacks a part."""
     return "" if complete else AT_LEAST
 
@@ -38,7 +38,7 @@ def is_unknown(amount: float | Fraction | None, complete: bool) -> bool:
 
 def bounded(amount: float | Fraction, unit: AmountUnit, complete: bool) -> str:
     """A known amount with its unit, as a lower bound where it lacks a part."""
-    return unit.named(amount) if complete else f"{AT_LEAST}{unit.for_bounds().named(amount)}"
+    return unit.named(amount) if complete else at_least(unit.for_bounds().named(amount))
 
 
 def without_coverage(sums: EnergySums, unknown: str = UNKNOWN) -> str:
@@ -53,7 +53,7 @@ AMOUNT_FIELDS: tuple[Field[EnergySums], ...] = (
     field("energy_wh", notation.WATT_HOURS, lambda sums: sums.energy_uj, json="", csv=True),
     field(
         "energy_j", notation.ENERGY, lambda sums: sums.energy_uj, csv=True, heading="Energy [{energy}]",
-        before=lambda sums: at_least(sums.complete),
+        before=lambda sums: bound_sign(sums.complete),
     ),
     field("energy_low_j", notation.ENERGY, lambda sums: sums.range_uj and sums.range_uj[0], csv=True),
     field("energy_high_j", notation.ENERGY, lambda sums: sums.range_uj and sums.range_uj[1], csv=True),

@@ -12,7 +12,7 @@ from hpcfrugal.ledger.groups import JobCounts
 from hpcfrugal.ledger.rows import CarbonPlace, JobTotalsRow
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import at_least
+from hpcfrugal.report.amount import bound_sign
 from hpcfrugal.report.field import Field, field
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ class Co2e:
 CO2E_FIELDS: tuple[Field[Co2e], ...] = (
     field(
         "co2e_g", notation.MICROGRAMS, lambda co2e: co2e.sums.co2e_ug, csv=True, heading="CO2e [{mass}]",
-        drop=10, optional=True, missing=NONE, before=lambda co2e: at_least(co2e.complete),
+        drop=10, optional=True, missing=NONE, before=lambda co2e: bound_sign(co2e.complete),
     ),
     field(
         "intensity_g_per_kwh", notation.INTENSITY, lambda co2e: co2e.sums.intensity_g_per_kwh, csv=True,

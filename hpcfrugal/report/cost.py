@@ -7,7 +7,7 @@ from typing import Any
 
 from hpcfrugal.core.format import NONE
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import at_least
+from hpcfrugal.report.amount import bound_sign
 from hpcfrugal.report.energy import Accounted
 from hpcfrugal.report.field import Field, field
 from hpcfrugal.report.view import Note, note
@@ -37,7 +37,7 @@ class Tariff:
         return (
             field(
                 "cost", notation.MONEY, self.cost_of, csv=True, heading=f"Cost [{self.currency}]", drop=11,
-                optional=True, missing=NONE, before=lambda record: at_least(record.complete),
+                optional=True, missing=NONE, before=lambda record: bound_sign(record.complete),
             ),
             field("currency", notation.PLAIN, lambda record: self.currency, csv=True),
         )  # fmt: skip

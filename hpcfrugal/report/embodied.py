@@ -8,7 +8,7 @@ from hpcfrugal.core.format import NONE
 from hpcfrugal.ledger.due import known_defaults
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import at_least
+from hpcfrugal.report.amount import bound_sign
 from hpcfrugal.report.field import Field, field
 from hpcfrugal.report.view import Note, named, note
 
@@ -23,7 +23,7 @@ EMBODIED_FIELDS: tuple[Field[EnergySums], ...] = (
     field("embodied_complete", notation.PLAIN, _is_whole, csv=True),
     field(
         "embodied", notation.MASS_RANGE, lambda sums: sums.embodied_ug, json="", heading="Embodied [{mass}]", drop=12,
-        optional=True, missing=NONE, before=lambda sums: at_least(not sums.embodied_lacking),
+        optional=True, missing=NONE, before=lambda sums: bound_sign(not sums.embodied_lacking),
     ),
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from hpcfrugal.core.format import NONE
 from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import AMOUNT_FIELDS, at_least, without_coverage
+from hpcfrugal.report.amount import AMOUNT_FIELDS, bound_sign, without_coverage
 from hpcfrugal.report.co2e import CO2E_FIELDS, FOOTPRINT_FIELDS, Co2e
 from hpcfrugal.report.embodied import EMBODIED_FIELDS
 from hpcfrugal.report.field import Field, by_name, field, on, row, variant
@@ -78,7 +78,7 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
         *listed[before_components:],
         field("complete", notation.PLAIN, lambda record: record.complete, csv=True),
         field("idle_power", notation.PLAIN, lambda record: record.idle_power, csv=True),
-        variant(grams, before=lambda record: at_least(record.sums.complete and record.co2e.complete)),
+        variant(grams, before=lambda record: bound_sign(record.sums.complete and record.co2e.complete)),
         range_end("co2e_low_g", 0),
         range_end("co2e_high_g", 1),
         *more,

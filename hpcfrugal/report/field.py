@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
-from hpcfrugal.core.format import AT_LEAST, NONE, UNKNOWN, EnergyUnit, energy_unit, mass_unit
+from hpcfrugal.core.format import AT_LEAST, NONE, UNKNOWN, EnergyUnit, at_least, energy_unit, mass_unit
 from hpcfrugal.report.notation import ENERGIES, MASS, MASS_RANGE, MICROGRAMS, PLAIN, Notation, Scale
 from hpcfrugal.report.view import Cell, Column, Json, Role, Sheet, Table
 
@@ -71,7 +71,10 @@ class Field(Generic[R]):
             return Cell(
                 text, {UNKNOWN: "unknown", NONE: "aside"}.get(text, "" if self.role is None else self.role(record))
             )
-        text = before + self.notation.text(value, scale.for_bounds() if before.startswith(AT_LEAST) else scale)
+        if before.startswith(AT_LEAST):
+            text = at_least(before.removeprefix(AT_LEAST) + self.notation.text(value, scale.for_bounds()))
+        else:
+            text = before + self.notation.text(value, scale)
         if self.after is not None:
             text += self.after(record)
         return Cell(text, "" if self.role is None else self.role(record))

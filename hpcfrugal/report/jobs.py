@@ -259,12 +259,11 @@ class JobsReport:
         of_totals, of_jobs = (*_TOTAL_FIELDS, *self._costs), (*listed_fields(found), *self._costs)
         totals = Rows(of_totals, [self.totals], "total")
         jobs = Rows(of_jobs, found)
-        parts: list[Rows[Any]] = [totals, jobs]
-        units = scale(parts, self.unit)
+        # each in units of its own: in those of a year the energy of a job has no digits
         if self.totals.counts.jobs != 1 or self.listed != 1:
-            yield table(of_totals, [totals], units)
+            yield table(of_totals, [totals], scale([totals], self.unit))
         if jobs.records:
-            yield table(of_jobs, [jobs], units)
+            yield table(of_jobs, [jobs], scale([jobs], self.unit))
         yield Notes((*self._notes_on_list(), *self._notes()))
 
     def _notes_on_list(self) -> Iterator[Note]:

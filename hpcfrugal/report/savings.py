@@ -13,7 +13,7 @@ from hpcfrugal.accounting.savings import Saving
 from hpcfrugal.core.format import NONE, count, percent
 from hpcfrugal.ledger.savings import JobSavings, SavingStatus, SignalTotal, totals
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import at_least
+from hpcfrugal.report.amount import bound_sign
 from hpcfrugal.report.field import Field, Rows, attributes, field, row, scale, sheet, table, to_json
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, note
@@ -77,11 +77,11 @@ def _loss(saved_g: Fraction) -> str:
 _SAVING_FIELDS: tuple[Field[JobSavings], ...] = (
     field(
         "actual_g", notation.MASS, _of_saving(lambda saving: saving.actual_g), csv=True, heading="CO2e [{mass}]",
-        missing=NONE, before=lambda one: at_least(_is_complete(one)),
+        missing=NONE, before=lambda one: bound_sign(_is_complete(one)),
     ),
     field(
         "counterfactual_g", notation.MASS, _of_saving(lambda saving: saving.counterfactual_g), csv=True,
-        heading="Otherwise", drop=5, missing=NONE, before=lambda one: at_least(_is_complete(one)),
+        heading="Otherwise", drop=5, missing=NONE, before=lambda one: bound_sign(_is_complete(one)),
     ),
     field(
         "saved_g", notation.MASS, _of_saving(lambda saving: saving.saved_g), csv=True, heading="Saved",
@@ -189,11 +189,11 @@ _TOTAL_FIELDS: tuple[Field[_Total], ...] = (
     ),
     field(
         "actual_g", notation.MASS, lambda total: total.sums.actual_g, heading="CO2e",
-        before=lambda total: at_least(not total.incomplete),
+        before=lambda total: bound_sign(not total.incomplete),
     ),
     field(
         "counterfactual_g", notation.MASS, lambda total: total.sums.counterfactual_g, heading="Otherwise",
-        before=lambda total: at_least(not total.incomplete),
+        before=lambda total: bound_sign(not total.incomplete),
     ),
     field("energy_quality", notation.PLAIN, lambda total: total.quality),
     field("complete", notation.PLAIN, lambda total: not total.incomplete),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hpcfrugal.core.format import percent
 from hpcfrugal.ledger.rows import JobRow, SessionRow
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import at_least, sum_of_all
+from hpcfrugal.report.amount import bound_sign, sum_of_all
 from hpcfrugal.report.field import Field, attributes, field, on, rows
 
 COUNTERS = ("instructions", "cycles", "cache_references", "cache_misses")
@@ -130,8 +130,8 @@ def _counter(name: str) -> Callable[[NodeUsage], int | None]:
     return lambda node: node.sums[name]
 
 
-def _at_least(node: NodeUsage) -> str:
-    return at_least(not node.io_partial)
+def _bound_sign(node: NodeUsage) -> str:
+    return bound_sign(not node.io_partial)
 
 
 _FIGURES: tuple[Field[NodeUsage], ...] = (
@@ -145,8 +145,8 @@ _FIGURES: tuple[Field[NodeUsage], ...] = (
     field("memory_peak_b", notation.BYTES, lambda node: node.memory_peak_b, heading="Peak"),
     field("page_faults_minor", notation.COUNT, _counter("page_faults_minor"), heading="Faults", drop=3),
     field("page_faults_major", notation.COUNT, _counter("page_faults_major"), heading="Major", drop=2),
-    field("io_read_b", notation.BYTES, _counter("io_read_b"), heading="Read", drop=5, before=_at_least),
-    field("io_write_b", notation.BYTES, _counter("io_write_b"), heading="Written", drop=4, before=_at_least),
+    field("io_read_b", notation.BYTES, _counter("io_read_b"), heading="Read", drop=5, before=_bound_sign),
+    field("io_write_b", notation.BYTES, _counter("io_write_b"), heading="Written", drop=4, before=_bound_sign),
     field("io_complete", notation.PLAIN, lambda node: None if node.sums["io_read_b"] is None else not node.io_partial),
     field("gpu_utilisation", notation.SHARE, lambda node: node.gpu_utilisation, heading="GPU use", optional=True),
     field("instructions", notation.COUNT, _counter("instructions"), heading="Instructions", drop=7, optional=True),
