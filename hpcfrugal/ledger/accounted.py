@@ -21,6 +21,7 @@ from hpcfrugal.ledger.accounted_due import own_or_array
 from hpcfrugal.ledger.accounted_energy import channels_of
 from hpcfrugal.ledger.clusters import NO_FIGURES, ClusterFigures, figures_of_clusters
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.job_time import shorten
 from hpcfrugal.ledger.jobs import delete_job
 from hpcfrugal.ledger.rows import AttemptRow
 from hpcfrugal.ledger.table import RowBatch
@@ -257,6 +258,7 @@ def attempt_of(execution: Execution) -> AttemptRow:
         name=last.name,
         array_job_id=last.array_job_id,
         array_task_id=last.array_task_id,
+        het_job_id=last.het_job_id,
         partition=last.partition,
         account=last.account,
         qos=last.qos,
@@ -330,6 +332,8 @@ def _write(
             filled = (_filled if known.users_run is None else _by_slurm)(known.attempt, wanted)
             if filled != known.attempt:
                 JOBS.insert(connection, filled)
+            if known.users_run is not None and (length_ns := _longest_ns(wanted)) is not None:
+                shorten(connection, batch, known.job, wanted.job_id, length_ns)
         if not same:
             job = JOBS.insert(connection, wanted)
             of_cluster = figures.get(wanted.cluster, NO_FIGURES)
@@ -338,6 +342,13 @@ def _write(
     for known in of_runs:
         if known.users_run is not None and known.job not in counting:
             set_aside(connection, known.job, known.attempt)
+
+
+def _longest_ns(wanted: AttemptRow) -> int | None:
+    """From a job's start to its end, as Slurm has them; None where it is not over."""
+    if not wanted.final or wanted.started_wall_ns is None or wanted.ended_wall_ns is None:
+        return None
+    return wanted.ended_wall_ns - wanted.started_wall_ns
 
 
 def is_same_execution(attempt: AttemptRow, execution: Execution) -> bool:
@@ -358,11 +369,11 @@ def _is_same(attempt: AttemptRow, wanted: AttemptRow, life_ns: int | None = None
 
 
 _FILLED = (
-    *("array_job_id", "array_task_id", "partition", "account", "qos", "user", "name", "eligible_wall_ns"),
+    *("array_job_id", "array_task_id", "het_job_id", "partition", "account", "qos", "user", "name", "eligible_wall_ns"),
     *("started_wall_ns", "alloc_cpus", "alloc_gpus", "state"),
 )
-_GROUPS = ("partition", "account", "qos")
-"""Reports group by them, so that what a user's run has of them does not count where Slurm has none."""
+_SLURMS_ALONE = ("partition", "account", "qos", "het_job_id")
+"""Reports find and group jobs by them, so that what a user's run has of them does not count where Slurm has none."""
 
 _OUTCOME = ("state", "exit_code", "signal", "started_wall_ns", "ended_wall_ns", "elapsed_ns", "elapsed_source")
 
@@ -381,4 +392,4 @@ def _by_slurm(attempt: AttemptRow, wanted: AttemptRow) -> AttemptRow:
     """The job of a run with all that Slurm has of it: what the run has is only its user's word."""
     names = ("nodes", *_FILLED, *(("final", *_OUTCOME) if wanted.final else ()))
     values = {name: value for name in names if (value := getattr(wanted, name)) not in (None, ())}
-    return replace(attempt, **dict.fromkeys(_GROUPS) | values)
+    return replace(attempt, **dict.fromkeys(_SLURMS_ALONE) | values)

@@ -14,12 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field, replace
-from typing import Any
 
 from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import assemble
 from hpcfrugal.ledger.agent_rows import AgentJobRow, AgentSessionRow, ChannelKind
+from hpcfrugal.ledger.channel_part import part_of, with_energy
 from hpcfrugal.ledger.packed import pack, unpack_columns
 from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.readings import ChannelKey
@@ -247,34 +247,17 @@ def _remainder(row: ChannelRow, measured: Sequence[_Measured], span_ns: tuple[in
         if span_ns[1] is None:
             return row
         length_ns = span_ns[1] - span_ns[0]
-        return None if sum(covered.values()) + _SLACK_NS >= _part(length_ns, *_NEARLY) else row
+        return None if sum(covered.values()) + _SLACK_NS >= part_of(length_ns, *_NEARLY) else row
     rest = EnergyByTime()
     for known in row.buckets:
         start_ns, whole_ns = known.start_s * 10**9, known.measured_ns
         left_ns = whole_ns - covered.get(start_ns, 0)
-        if left_ns > whole_ns - _part(whole_ns, *_NEARLY):
-            rest.energies_uj[start_ns] = _part(known.energy_uj, left_ns, whole_ns)
+        if left_ns > whole_ns - part_of(whole_ns, *_NEARLY):
+            rest.energies_uj[start_ns] = part_of(known.energy_uj, left_ns, whole_ns)
             rest.measured[start_ns] = left_ns
     rest.energy_uj, rest.measured_ns = sum(rest.energies_uj.values()), sum(rest.measured.values())
     if rest.measured_ns == row.measured_ns:
         return row
     if not rest.measured_ns:
         return None
-    parts: dict[str, Any] = {
-        name: None if (value := getattr(row, name)) is None else _part(value, rest.energy_uj, row.energy_uj)
-        for name in ("low_uj", "high_uj", "idle_uj")
-    }
-    first_ns = max(min(rest.measured), row.first_wall_ns or 0)
-    last_ns = max(rest.measured) + BUCKET_NS
-    last_ns = last_ns if row.last_wall_ns is None else min(last_ns, row.last_wall_ns)
-    return replace(
-        row,
-        energy_uj=rest.energy_uj,
-        node_energy_uj=None,
-        packed=pack(rest, rest.measured_ns, first_ns, last_ns),
-        **parts,
-    )
-
-
-def _part(whole: int, part: int, of: int) -> int:
-    return whole * part // of if of else 0
+    return with_energy(row, rest)

@@ -44,16 +44,8 @@ def idle_power_text(power_uw: int, source: str) -> str:
 
 
 def channel_keys(channels: Sequence[ChannelInfo]) -> list[ChannelKey]:
-    """A key for each channel of a header; a second one of the same name gets ``#2`` behind its domain."""
-    seen: dict[ChannelKey, int] = {}
-    found = []
-    for channel in channels:
-        key = ChannelKey(channel.component, channel.domain, channel.source)
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] > 1:
-            key = ChannelKey(channel.component, f"{channel.domain}#{seen[key]}", channel.source)
-        found.append(key)
-    return found
+    """A key for each channel of a header."""
+    return [ChannelKey(channel.component, channel.domain, channel.source) for channel in channels]
 
 
 @dataclass(frozen=True, slots=True)

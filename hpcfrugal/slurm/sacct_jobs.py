@@ -25,8 +25,9 @@ _Name = Annotated[str | None, _TEXT]
 class SacctJob:
     """A row of sacct for a job, as the ledger keeps it too. Times are seconds since 1970, amounts of the whole job.
 
-    ``elapsed_s`` is without the time in which it was suspended. ``cpu_us`` is the CPU time of all of its steps, None
-    where Slurm has none, or 0 of a job of more than a second: no job does nothing at all, so that was not counted.
+    ``het_job_id`` is the first component of a heterogeneous job, in each of them. ``elapsed_s`` is without the time in
+    which it was suspended. ``cpu_us`` is the CPU time of all of its steps, None where Slurm has none, or 0 of a job of
+    more than a second: no job does nothing at all, so that was not counted.
     ``max_rss_b`` is that of its largest task. ``nodes`` is Slurm's list, ``gpu_types`` is ``a100=2,v100=1``.
     ``energy_j`` is Slurm's own figure, as printed, beside those of the batch step, the extern step and all numbered
     steps. ``sluid`` is Slurm's unique id of this execution, by which control groups are named from 26.05 on.
@@ -39,6 +40,7 @@ class SacctJob:
     state: Annotated[str, _TEXT] = ""
     array_job_id: str | None = None
     array_task_id: str | None = None
+    het_job_id: str | None = None
     eligible_s: int | None = None
     end_s: int | None = None
     elapsed_s: int | None = None
@@ -195,6 +197,7 @@ def _job(row: SacctRow, name: JobName, cluster: str) -> SacctJob | None:
         state=row.state,
         array_job_id=name.job if in_array else None,
         array_task_id=name.task if name.task is not None and "[" not in name.task else None,
+        het_job_id=None if name.component is None else name.job,
         eligible_s=None if row.eligible is None else int(row.eligible),
         start_s=start_s,
         end_s=end_s,

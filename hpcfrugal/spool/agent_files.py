@@ -24,6 +24,7 @@ from hpcfrugal.spool.agent_records import (
     parse_agent_record,
     parse_ended_job,
 )
+from hpcfrugal.spool.covered_time import CoveredTime
 from hpcfrugal.spool.sample_header import MAX_HEADER_BYTES
 from hpcfrugal.spool.sample_record import BadLine
 from hpcfrugal.spool.samples import MAX_LINE_BYTES, line_object, open_samples
@@ -109,7 +110,7 @@ class AgentParser:
         self.latest: AgentRecord | None = None
         self._node = node
         self._day_ns = None if day is None else (day - date(1970, 1, 1)).days * 24 * _HOUR_NS
-        self._covered: tuple[str | None, int] = (None, 0)
+        self._covered = CoveredTime()
 
     def take(self, line: bytes) -> AgentLine | None:
         """What the next line is, without its newline; None where it is empty or does not count."""
@@ -138,13 +139,14 @@ class AgentParser:
 
     def _begin(self, data: dict[str, Any], size: int) -> AgentHeader:
         if self.header is not None and self.latest is not None:
-            self._covered = self.header.boot_id, self.latest.boottime_ns
+            before, ended_ns = self.header, self.latest.boottime_ns
+            self._covered = CoveredTime()  # the latest session alone, as where a file is read on
+            self._covered.note(before.boot_id, ended_ns, before.wall_ns + ended_ns - before.boottime_ns)
         self.header = self.latest = None  # what comes after a header that does not count has no session
         if size > MAX_HEADER_BYTES:
             raise BadLine(f"header of more than {MAX_HEADER_BYTES} bytes")
         header = parse_agent_header(data, self._node, self.bad)
-        boot_id, covered_ns = self._covered
-        if header.boot_id == boot_id and header.boottime_ns < covered_ns:
+        if self._covered.has(header.boot_id, header.boottime_ns, header.wall_ns):
             raise BadLine("header of a time that an earlier session covers")
         if self._day_ns is not None and not -_HOUR_NS <= header.wall_ns - self._day_ns < 25 * _HOUR_NS:
             raise BadLine("header of another day than that of its file")

@@ -26,7 +26,7 @@ from hpcfrugal.core.record import (
     codec,
 )
 from hpcfrugal.sidecar.agent import AGENT_SCHEMA
-from hpcfrugal.spool.sample_header import MAX_CHANNELS, ChannelInfo, DesignUw, GpuInfo, MissingSensor
+from hpcfrugal.spool.sample_header import ChannelInfo, DesignUw, GpuInfo, MissingSensor, check_devices
 from hpcfrugal.spool.sample_record import (
     MAX_COUNT,
     MAX_CPUS,
@@ -134,8 +134,7 @@ def parse_agent_header(data: Mapping[str, Any], node: str, bad: Counter[str]) ->
     header = _read(AgentHeader, data, bad, None)
     if header.node != node:
         raise BadLine(f"header of node {header.node[:80]!r}")
-    if max(len(header.channels), len(header.gpus)) > MAX_CHANNELS:
-        raise BadLine(f"header: more than {MAX_CHANNELS} channels or GPUs, which no node has")
+    check_devices(header.channels, header.gpus)
     return header
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from hpcfrugal.core.record import (
     Range,
     codec,
 )
+from hpcfrugal.core.text import clean_text
 from hpcfrugal.spool.layout import SPOOL_SCHEMA, JobKey
 from hpcfrugal.spool.sample_record import MAX_CPUS, BadLine
 from hpcfrugal.spool.use import UseSources
@@ -143,9 +145,18 @@ def parse_header(data: dict[str, Any], sampled: SampledNode, bad: Counter[str]) 
         raise BadLine(f"header of node {header.node[:80]!r}")
     if header.run_id != sampled.run_id:
         raise BadLine(f"header of run {(header.run_id or '')[:40]!r}")
-    if max(len(header.channels), len(header.gpus)) > MAX_CHANNELS:
-        raise BadLine(f"header: more than {MAX_CHANNELS} channels or GPUs, which no node has")
+    check_devices(header.channels, header.gpus)
     if not all(channel.source for channel in header.channels):
         raise BadLine("header: the name of a source is empty")
     bad.update(f"header field {problem}" for problem in problems)
     return header
+
+
+def check_devices(channels: Sequence[ChannelInfo], gpus: Sequence[GpuInfo]) -> None:
+    """Raise ``BadLine`` for more channels or GPUs than there can be, and for a channel that is there twice: it would
+    count twice."""
+    if max(len(channels), len(gpus)) > MAX_CHANNELS:
+        raise BadLine(f"header: more than {MAX_CHANNELS} channels or GPUs, which no node has")
+    names = Counter((channel.component, channel.domain, channel.source) for channel in channels)
+    if twice := next((name for name, number in names.items() if number > 1), None):
+        raise BadLine(f"header: names a channel twice: {clean_text('/'.join(twice))[:80]}")

@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, open_owned, parse_json, parse_json_lines
 from hpcfrugal.core.text import clean_text
+from hpcfrugal.spool.covered_time import CoveredTime
 from hpcfrugal.spool.sample_header import MAX_HEADER_BYTES, Header, SampledNode, parse_header
 from hpcfrugal.spool.sample_record import BadLine
 from hpcfrugal.spool.sidecar_session import SidecarSession
@@ -101,8 +101,7 @@ class SampleParser:
         self.bad: Counter[str] = Counter(bad)
         self._sampled = sampled
         self._open = open_session
-        self._ended: dict[str | None, int] = {}
-        self._clocks: list[tuple[str | None, int]] = []  # the two boots whose wall clocks reached furthest
+        self._covered = CoveredTime()
         self.last_line = self._rest = b""
 
     def read(self, file: BinaryIO, state: FileState) -> SampleFile:
@@ -157,23 +156,14 @@ class SampleParser:
             raise BadLine(f"unknown kind {str(kind)[:40]}")
 
     def _begin(self, data: dict[str, Any], size: int) -> None:
-        """A header. Where a session begins before an earlier one ends, one of them is a copy.
-
-        Sessions of one boot are compared by its clock; those of others, or without a boot id, by the wall clock.
-        """
+        """A header. Where a session begins before an earlier one ends, one of them is a copy."""
         before, self._open = self._open, None  # records after a header that does not count have no session
         if before is not None and len(before):
-            boot_id = before.header.boot_id
-            self._ended[boot_id] = max(before.ended_ns, self._ended.get(boot_id, 0))
-            clocks = dict(self._clocks)
-            clocks[boot_id] = max(before.ended_clock_ns or 0, clocks.get(boot_id, 0))
-            self._clocks = sorted(clocks.items(), key=itemgetter(1))[-2:]
+            self._covered.note(before.header.boot_id, before.ended_ns, before.ended_clock_ns or 0)
         if size > MAX_HEADER_BYTES:
             raise BadLine(f"header of more than {MAX_HEADER_BYTES} bytes")
         header = parse_header(data, self._sampled, self.bad)
-        same_boot = self._ended.get(header.boot_id, 0) if header.boot_id is not None else 0
-        others = [clock for boot_id, clock in self._clocks if boot_id is None or boot_id != header.boot_id]
-        if header.boottime_ns < same_boot or header.wall_ns < max(others, default=0):
+        if self._covered.has(header.boot_id, header.boottime_ns, header.wall_ns):
             raise BadLine("header of a time that an earlier session covers")
         self._open = SidecarSession(header)
         self.sessions.append(self._open)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
 from hpcfrugal.ledger.channel_totals import ChannelTotals, NodeTotals
 from hpcfrugal.ledger.derive import derive
 from hpcfrugal.spool.documents import NodeFacts
+from hpcfrugal.spool.layout import JobKey
+from hpcfrugal.spool.sample_header import SampledNode
+from hpcfrugal.spool.samples import read_samples
 
 V100 = {"index": 0, "uuid": "GPU-a", "name": "Tesla V100-SXM2-16GB"}
 
@@ -474,11 +478,13 @@ def test_psys_is_kept_beside_and_not_counted(spool: FakeSpool) -> None:
     assert (psys.counted, psys.boundary, psys.energy_uj) == (False, "node", 15_600_000_000)
 
 
-def test_twin_channels_keep_apart(spool: FakeSpool) -> None:
+def test_a_header_that_names_a_channel_twice_does_not_count(spool: FakeSpool) -> None:
     run = spool.run()
-    found = channels(run.samples([run.header(channels=[PACKAGE, PACKAGE]), *run.records([100, 80], 60)]))
-    assert found["cpu/package-0/rapl-powercap"].energy_uj == 6_000_000_000
-    assert found["cpu/package-0#2/rapl-powercap"].energy_uj == 4_800_000_000
+    path = run.samples([run.header(channels=[PACKAGE, DRAM, PACKAGE]), *run.records([100, 10, 100], 60)])
+    assert account(path) == NodeTotals((), ())
+    sampled = SampledNode(run.run_id, JobKey("17", 0), "n1")
+    problems = read_samples(path, os.getuid(), sampled).problems
+    assert "1 line: header: names a channel twice: cpu/package-0/rapl-powercap" in problems
 
 
 def test_no_sessions_give_no_channels(tmp_path: Path) -> None:

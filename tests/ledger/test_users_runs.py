@@ -163,6 +163,47 @@ def test_a_job_counts_once_slurm_has_it(centre: Centre) -> None:
 
 
 @pytest.mark.parametrize("agent", [False, True])
+def test_of_samples_that_last_longer_than_the_job_only_its_time_counts(centre: Centre, agent: bool) -> None:
+    """Also where Slurm reports the end of the job only after what an agent measured of it was counted."""
+    run = centre.users.run("17")
+    run.samples([run.header(exclusive=True), *run.records([100.0, 10.0], 7200)])
+    running = hour(end=None, Submit=str(START_S - 9))
+    over = hour(end=1800, Submit=str(START_S - 9))
+    if agent:
+        seen = FakeAgent(centre.site.root, start_ns=START_NS - 60 * SECOND)
+        seen.advance(60)
+        seen.start("17", 50)
+        seen.advance(600)
+        seen.record("end")
+    answer(centre.site, running)
+    centre.synced()
+    answer(centre.site, over, asked_s=2 * DAY_S)
+    (job,) = centre.synced()
+    assert job.origin == "spool"
+    by_agent_j = 600 * 50 * 1.25
+    wanted_j = by_agent_j + 1200 * 110 if agent else 1800 * 110
+    assert (job.totals.sums.measured_uj or 0) / 1e6 == pytest.approx(wanted_j, rel=0.01)
+    assert (
+        "what was read for longer than the job lasted does not count" in {one.reason for one in job.channels} or agent
+    )
+    assert not centre.problems()
+
+
+def test_the_first_component_of_a_heterogeneous_job_is_slurms(centre: Centre) -> None:
+    centre.users.run("17").slurm(het_job_id="18")
+    centre.users.whole_run("21")
+    answer(
+        centre.site,
+        hour(),
+        hour("18", User="bob"),
+        hour("20", JobID="20+0"),
+        hour("21", JobID="20+1"),
+    )
+    found = {job.job_id: (job.origin, job.het_job_id) for job in centre.synced()}
+    assert found == {"17": ("spool", None), "18": ("sacct", None), "20": ("sacct", "20"), "21": ("spool", "20")}
+
+
+@pytest.mark.parametrize("agent", [False, True])
 def test_what_a_user_measured_changes_no_figures_of_others(centre: Centre, agent: bool) -> None:
     """But for what an agent measured, which users cannot write."""
     site, hour_s = centre.site, 3600

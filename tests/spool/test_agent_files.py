@@ -178,3 +178,29 @@ def test_files_of_agents_lie_beside_the_runs(tmp_path: Path) -> None:
     skipped: list[Path] = []
     assert list(iter_runs(tmp_path, lambda path, _: skipped.append(path))) == []
     assert skipped == []
+
+
+@pytest.mark.parametrize(
+    ("second", "counts"),
+    [
+        ({"boot_id": "other", "boottime_ns": 5 * S, "wall_ns": WALL_NS + 30 * S}, False),
+        ({"boot_id": "other", "boottime_ns": 5 * S, "wall_ns": WALL_NS + 61 * S}, True),
+        ({"boot_id": None, "boottime_ns": 5 * S, "wall_ns": WALL_NS + 30 * S}, False),
+        ({"boottime_ns": 130 * S, "wall_ns": WALL_NS + 3600 * S}, False),
+        ({"boottime_ns": 161 * S, "wall_ns": WALL_NS}, True),  # the clock was set
+    ],
+)
+def test_a_session_in_the_time_of_an_earlier_one_does_not_count(
+    tmp_path: Path, second: dict[str, Any], counts: bool
+) -> None:
+    found = read(tmp_path, header(), record(), header(**second))
+    assert len(found.sessions) == 1 + counts
+    assert dict(found.bad) == ({} if counts else {"header of a time that an earlier session covers": 1})
+
+
+def test_a_header_that_names_a_channel_twice_does_not_count(tmp_path: Path) -> None:
+    found = read(tmp_path, header(channels=header()["channels"] * 4), record())
+    assert dict(found.bad) == {
+        "header: names a channel twice: cpu/package-0/rapl-powercap": 1,
+        "no valid header before it": 1,
+    }
