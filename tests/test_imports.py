@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -35,7 +36,7 @@ NARROWER: dict[str, set[str]] = {
     "carbon.chart": {"carbon.series", "core"},
     "carbon.readings": {"carbon.series", "core"},
     "carbon.series": {"core"},
-    "job.backend": {"spool.job_state"},
+    "job.backend": {"core.quick", "spool.job_state"},
     "spool.job_state": {"core"},
     "slurm.client": {"core", "slurm.command", "slurm.environment"},
     "slurm.columns": {"core"},
@@ -214,7 +215,7 @@ def put_command(box: Sandbox, name: str, text: str) -> None:
 
 
 # What stands around every command.
-ROOT = {"cli.root", "cli.streams", "cli.group"}
+ROOT = {"cli.root", "cli.streams", "cli.group", "cli.plugins"}
 
 
 def test_help_imports_no_command(box: Sandbox) -> None:
@@ -232,6 +233,12 @@ def test_submit_to_slurm_is_light(box: Sandbox) -> None:
     assert len(list(box.spool.glob("*/*/submitted.json"))) == 1
     assert "jinja2" in loaded
     assert not of((*HEAVY, "submitit", "cloudpickle", "hpcfrugal.carbon", "hpcfrugal.planning"), loaded)
+    # What pydantic would import to look for plugins; and each class of `dataclasses` takes half a millisecond.
+    assert not of(("email", "importlib.metadata"), loaded)
+    own = [path for name, path in modules().items() if f"hpcfrugal.{name}" in loaded]
+    assert len(own) > 50
+    slow = re.compile(r"^from dataclasses import .*\bdataclass\b", re.MULTILINE)
+    assert [path for path in own if slow.search(path.read_text())] == []
 
 
 def test_a_plan_loads_only_what_it_needs(box: Sandbox) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from hpcfrugal.core.quick import dataclass
 
 _SPAN = r"[0-9]{1,9}(?:-[0-9]{1,9}(?::[0-9]{1,9})?)?"
 _ARRAY = re.compile(rf"{_SPAN}(?:,{_SPAN})*(?:%[0-9]{{1,9}})?")

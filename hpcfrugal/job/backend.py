@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.spool.job_state import JobState
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hpcfrugal.core.errors import Problem
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.units import parse_walltime
 from hpcfrugal.job.model import SBATCH, JobSpec

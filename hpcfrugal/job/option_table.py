@@ -7,8 +7,8 @@ unambiguous beginning of a long name, so a shortened form of a refused option is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job.sbatch_options import SbatchOption
 from hpcfrugal.job.section import Fault, Faults

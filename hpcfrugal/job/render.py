@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.version import __version__
 from hpcfrugal.job.batch_script import component_flags, components, directive_flags, quote_flag
 from hpcfrugal.job.command_types import is_python_file

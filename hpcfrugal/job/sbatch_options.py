@@ -10,8 +10,10 @@ Names, letters and arguments are those of Slurm 22.05 to 26.05 (sbatch(1); `comm
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from hpcfrugal.core.quick import dataclass
 
 Argument = Literal["none", "optional", "required"]
 

@@ -9,12 +9,13 @@ are reported with their line before they do harm.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import yaml
 
 from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job.section import KeyPath, dotted
 

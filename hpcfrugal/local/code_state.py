@@ -34,6 +34,8 @@ def code_state(folder: Path) -> CodeState:
 
 def _git_state(folder: Path) -> tuple[str | None, bool | None]:
     """The commit, and whether no tracked file differs from it; None where there is none or git does not answer."""
+    if not any((place / ".git").exists() for place in (folder, *folder.parents)):
+        return None, None
     # GIT_DIR and its like may be those of a hook that calls us.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from hpcfrugal.core.lock import take_lock
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.job.array_tasks import parse_array
 from hpcfrugal.local.identity import cluster_name, job_environ

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -20,6 +19,7 @@ from hpcfrugal.core.directories import config_dir, data_dir
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.format import EnergyUnit
 from hpcfrugal.core.pue import MonthlyPue
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import NamedTable, Section, check, model_in, settings_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile

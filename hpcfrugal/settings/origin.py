@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.settings.toml_file import Keys, TomlFile
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hpcfrugal.core.errors import Problem
+from hpcfrugal.core.quick import dataclass
 
 Keys = tuple[str, ...]
 """The path of a key in a file, outermost table first."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.slurm.client import Request
 from hpcfrugal.slurm.columns import whole_number, word
 from hpcfrugal.slurm.command import Result, first_line

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, get_type_hints
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.units import expand_nodelist, parse_walltime
 
 # Slurm's words for a value that is not there.

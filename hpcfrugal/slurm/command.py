@@ -6,9 +6,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.quick import dataclass
 
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr")
 """All of Slurm's commands that are used; another one is refused, as its name has to be known in error messages."""

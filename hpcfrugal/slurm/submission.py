@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.job.backend import Submitted
 from hpcfrugal.slurm.client import Request
 from hpcfrugal.slurm.columns import instant

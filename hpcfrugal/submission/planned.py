@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.sbatch_flags import sbatch_flags

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcfrugal.core.directories import working_directory
 from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.job import JobSpec, load_job
 from hpcfrugal.job.backend import RenderedJob
 from hpcfrugal.job.render import Rendered, SegmentPlan, UserScript, render_script

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hpcfrugal.core.quick import dataclass
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Plan
