@@ -57,7 +57,8 @@ def read_agents(
     if not files:
         return 0
     owner_uid = os.lstat(spool / AGENTS_DIR).st_uid
-    parts = [files[start :: min(tasks, len(files))] for start in range(min(tasks, len(files)))]
+    count = min(tasks, len(files))
+    parts = [files[start::count] for start in range(count)]
     taken = 0
     try:
         # beside the files of the agents, where the nodes see it too

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +21,8 @@ from hpcfrugal.spool.job_names import short_job_id
 if TYPE_CHECKING:
     from hpcfrugal.spool.documents import LabelsDocument
     from hpcfrugal.submission.tracked_jobs import TrackedJob
+
+_LOCK_WAIT_S = 5.0
 
 
 def checked_labels(name: str | None, tags: Sequence[str]) -> tuple[str | None, dict[str, str]]:
@@ -110,11 +113,24 @@ def _picked(jobs: Sequence[str]) -> list[TrackedJob]:
 
 
 def _write(job: TrackedJob, change: Callable[[LabelsDocument], LabelsDocument]) -> None:
-    """Change the labels of a job's run. Raises SetupError if they cannot be read or written."""
+    """Change the labels of a job's run. Raises SetupError if they cannot be read or written, or others change them."""
+    from hpcfrugal.core.lock import LockHeld, take_lock
+
+    path = job.run_dir.labels_json
+    try:
+        lock = take_lock(job.run_dir.labels_lock, _LOCK_WAIT_S)
+    except LockHeld:
+        raise SetupError(f"{path}: another command is changing it", hint="try again") from None
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written: {error.strerror}") from error
+    with lock:
+        _change(path, change)
+
+
+def _change(path: Path, change: Callable[[LabelsDocument], LabelsDocument]) -> None:
     from hpcfrugal.core.safe_read import Unreadable, UnsafeFile
     from hpcfrugal.spool.documents import LabelsDocument, read_labels, write_document
 
-    path = job.run_dir.labels_json
     try:
         labels = read_labels(path, os.getuid())[0]
     except UnsafeFile as error:

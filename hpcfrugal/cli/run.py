@@ -124,13 +124,13 @@ def _settings() -> tuple[Config, Mapping[str, IdlePower]]:
 def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None, kept: bool) -> None:
     if done.run_dir is None:
         raise SetupError("there is no directory for its samples")
+    from hpcfrugal.core.host import this_host
     from hpcfrugal.ledger.scopes import both_scopes
-    from hpcfrugal.local.identity import node_name
     from hpcfrugal.report.field import to_json
     from hpcfrugal.report.job import JOB_FIELDS
 
     job = _job_of(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db", config)
-    scopes = both_scopes(done.run_dir, node_name())
+    scopes = both_scopes(done.run_dir, this_host())
     if as_json or output is not None:
         document = _document(done, to_json(JOB_FIELDS, job))
         document["scopes"] = None if scopes is None else _scopes_document(scopes, done.command_s)

@@ -101,9 +101,7 @@ def log_power(name: str, once: bool, interval: float | None, nodes: tuple[str, .
 
 def _nodes(given: tuple[str, ...] | None, found: LoggedMeter) -> tuple[str, ...]:
     """The nodes to read: those given, else this machine if the meter can read no other, else those of the meter."""
-    import socket
-
-    from hpcfrugal.meters.base import short_name
+    from hpcfrugal.core.host import short_name, this_host
 
     if given is not None:
         if found.is_local and len(given) > 1:
@@ -111,7 +109,7 @@ def _nodes(given: tuple[str, ...] | None, found: LoggedMeter) -> tuple[str, ...]
         return given
     if not found.is_local:
         return found.nodes or ()
-    host = short_name(socket.gethostname())
+    host = this_host()
     if found.nodes is None:
         return (host,)
     own = tuple(node for node in found.nodes if short_name(node) == host)

@@ -12,6 +12,7 @@ import click
 from hpcfrugal.cli.options import FILE, NumberRange, check_exclusive, json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.host import this_host
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.sidecar.sensors.base import PUBLISHED
 
@@ -86,7 +87,7 @@ def agent_command(
     gid = None if group is None else gid_of(group, "--group")
     if not no_publish and not once:
         options += ["--publish", PUBLISHED, "--publish-step", f"{publish_step:g}"]
-    name = node or _host()
+    name = node or this_host()
     options += _idle_power(name)
     if once:
         _show_once(name, options, as_json=as_json)
@@ -122,14 +123,6 @@ def _idle_power(node: str) -> list[str]:
         return []
     powers = ",".join(f"{component}={power_uw}" for component, power_uw in known.power_uw)
     return ["--idle-power-uw", powers, "--idle-source", known.source]
-
-
-def _host() -> str:
-    import socket
-
-    from hpcfrugal.meters.base import short_name
-
-    return short_name(socket.gethostname())
 
 
 def gid_of(group: str, option: str) -> int:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping
 
 from hpcfrugal.core.errors import InputError, SourceError
+from hpcfrugal.core.host import this_host
 from hpcfrugal.core.text import plain
 from hpcfrugal.doctor.finding import Finding, Level
 from hpcfrugal.doctor.settings import mistakes
-from hpcfrugal.meters.base import SECOND_NS, Meter, Refusal, node_matcher, short_name
+from hpcfrugal.meters.base import SECOND_NS, Meter, Refusal, node_matcher
 from hpcfrugal.meters.settings import read_meters
 from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import NamedTable
@@ -31,7 +31,7 @@ def meter_findings(tables: Mapping[str, NamedTable]) -> list[Finding]:
 
 
 def _finding(meter: Meter, origin: SettingOrigin) -> Finding:
-    here = short_name(socket.gethostname())
+    here = this_host()
     node = here if meter.nodes is None or node_matcher(meter.nodes)(here) else meter.nodes[0]
     what = f"{meter.source}, {meter.detail} ({origin.place})"
     now_ns = time.time_ns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
@@ -135,7 +136,7 @@ class JobSpec(JobSection):
             return data
         command, script = data.get("command"), data.get("script")
         if isinstance(command, Sequence) and not isinstance(command, str) and command:
-            command = str(command[0])
+            command = shlex.join(map(str, command))
         name = "job"
         if isinstance(script, str):
             name = name_from_path(script)

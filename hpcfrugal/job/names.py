@@ -6,21 +6,20 @@ import re
 import shlex
 
 from hpcfrugal.job.text_types import to_name
+from hpcfrugal.spool.job_names import name_of_command
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 def name_from_command(command: str) -> str:
-    """A job's name from the first word of its command that names a program; ``job`` if there is none."""
+    """A job's name from the first program of its command (``name_of_command``); ``job`` if there is none."""
     try:
         words = shlex.split(command.strip().splitlines()[0], comments=True)
     except (ValueError, IndexError):
         return "job"
-    for word in words:
-        name = word.rpartition("/")[2]
-        if name and not _ASSIGNMENT.match(word):
-            return _name_or_job(name)
-    return "job"
+    while words and _ASSIGNMENT.match(words[0]):
+        words.pop(0)
+    return _name_or_job(name_of_command(words)) if words else "job"
 
 
 def name_from_path(path: str) -> str:

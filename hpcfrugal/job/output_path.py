@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Mapping
+
+from hpcfrugal.core.host import this_host
 
 DEFAULT_OUTPUT = "local-%j.out"
 """Output file of a local job whose job file names none."""
@@ -33,7 +34,7 @@ def expand_output(
     pattern: str, *, job_id: str, array_job_id: str, index: int | None = None, name: str, user: str
 ) -> str:
     """Expand a pattern as far as it applies to one job, or one task of an array, on one machine."""
-    node = socket.gethostname().split(".")[0]
+    node = this_host()
     known = {"j": job_id, "J": job_id, "A": array_job_id, "x": name, "u": user, "N": node, "n": "0", "t": "0"}
     task = {} if index is None else {"a": str(index)}
     return fill_pattern(pattern, {**known, **task, "s": "batch", "%": "%"})

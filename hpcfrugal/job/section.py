@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.settings.section import fields_below
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-
+from hpcfrugal.core.host import this_host
 from hpcfrugal.spool.local_cluster import local_cluster
-
-
-def node_name() -> str:
-    """This host's name without its domain."""
-    return socket.gethostname().split(".")[0]
 
 
 def cluster_name() -> str:
     """What stands for a cluster in the records of this machine's jobs."""
-    return local_cluster(node_name())
+    return local_cluster(this_host())
 
 
 def job_environ(job_id: str, restart: int = 0) -> dict[str, str]:

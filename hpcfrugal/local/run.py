@@ -19,6 +19,7 @@ from hpcfrugal.local.pid_file import write_pid
 from hpcfrugal.local.sidecar import start_sidecar, stop_sidecar
 from hpcfrugal.spool import RunDir, new_run_id
 from hpcfrugal.spool.documents import CodeState, EndDocument, RunPlace, SubmittedDocument, own_run, write_document
+from hpcfrugal.spool.job_names import name_of_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def measure_command(
 
 def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, place: RunPlace, labels: RunLabels) -> None:
     write_pid(run_dir.pid(run_dir.run_id, 0), os.getpid())
-    spec = {"name": labels.name or Path(argv[0]).name, "command": shlex.join(argv), "tags": dict(labels.tags)}
+    spec = {"name": labels.name or name_of_command(argv), "command": shlex.join(argv), "tags": dict(labels.tags)}
     try:
         code = code_state(Path.cwd())
     except FileNotFoundError:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hpcfrugal.core.format import point_in_time
+from hpcfrugal.core.host import this_host
 from hpcfrugal.core.time import from_ns
-from hpcfrugal.local.identity import cluster_name, node_name
+from hpcfrugal.local.identity import cluster_name
 from hpcfrugal.local.pid_file import read_pid
 from hpcfrugal.local.task import LocalTask, read_schedule, tasks_of
 from hpcfrugal.spool import RunDir, read_json
@@ -68,7 +69,7 @@ def _state(task: LocalTask, starter: int | None, begin: datetime | None) -> JobS
         exit_code=code,
         start_at=from_ns(end.started_wall_ns) if end.started_wall_ns else _file_time(task.pid_path),
         end_at=from_ns(end.ended_wall_ns) if end.ended_wall_ns else None,
-        nodes=(node_name(),),
+        nodes=(this_host(),),
         reason=reason,
     )
 

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from hpcfrugal.core.errors import SourceError
+from hpcfrugal.core.host import short_name
 from hpcfrugal.core.time import span_us
 from hpcfrugal.settings.section import NamedSection
 from hpcfrugal.settings.values import Nodes, SingleLine, number, time_span
@@ -150,8 +151,3 @@ def node_matcher(nodes: Sequence[str] | None) -> Callable[[str], bool]:
 def same_host(one: str, other: str) -> bool:
     """Whether two names mean the same machine: they are equal, or one is the other without its domain."""
     return one == other or short_name(one) == other or one == short_name(other)
-
-
-def short_name(node: str) -> str:
-    """The host name without its domain."""
-    return node.partition(".")[0]

@@ -16,9 +16,10 @@ from typing import Any
 from pydantic import Field
 
 from hpcfrugal.core.errors import SourceError
+from hpcfrugal.core.host import short_name
 from hpcfrugal.core.time import instant_ns, parse_iso
 from hpcfrugal.meters.access import MeterClient, ServerMeter
-from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Unit, short_name
+from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Unit
 from hpcfrugal.settings.values import SingleLine, Url
 
 MAX_ROWS = 50_000

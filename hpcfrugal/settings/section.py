@@ -7,7 +7,6 @@ the value and raises ValueError with one sentence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import UnionType
 from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from hpcfrugal.core.errors import InputError, Problem, did_you_mean
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.toml_file import Keys
 

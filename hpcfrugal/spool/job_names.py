@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hpcfrugal.core.errors import Problem
 from hpcfrugal.core.text import plain
@@ -36,3 +38,23 @@ def several_jobs(text: str, ids: Sequence[str]) -> Problem:
 
 def _random_part(run_id: str) -> str:
     return run_id.rpartition("-")[2]
+
+
+_INTERPRETER = re.compile(r"(?:python|pypy|Rscript|julia|perl|ruby|node|bash|sh|dash|zsh|ksh|octave|lua)[0-9.]*")
+
+
+def name_of_command(words: Sequence[str]) -> str:
+    """The program that a command runs, without its folder: the script or module that it gives to an interpreter, else
+    its first word. ``words`` has one at least.
+    """
+    first = words[0].rpartition("/")[2]
+    if _INTERPRETER.fullmatch(first):
+        for word, following in pairwise([*words[1:], ""]):
+            if word == "-m" and following:
+                return following
+            if word in ("-c", "-e"):
+                break
+            name = word.rpartition("/")[2]
+            if not word.startswith("-") and "." in name:
+                return name
+    return first or words[0]

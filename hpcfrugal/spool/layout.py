@@ -224,6 +224,11 @@ class RunDir:
         return self.path / "run.json"
 
     @property
+    def labels_lock(self) -> Path:
+        """Held by who changes ``labels_json``."""
+        return self.path / ".labels.lock"
+
+    @property
     def labels_json(self) -> Path:
         return self.path / "labels.json"
 

@@ -57,5 +57,9 @@ def tasks_at_once(resources: Resources) -> int:
 
 def tasks_in_turn(resources: Resources) -> int:
     """How many tasks of an array run one after the other."""
-    count = 1 if resources.array is None else parse_array(resources.array).count
-    return -(-count // tasks_at_once(resources))
+    return -(-task_count(resources) // tasks_at_once(resources))
+
+
+def task_count(resources: Resources) -> int:
+    """How many tasks an array has; 1 for a job that is none."""
+    return 1 if resources.array is None else parse_array(resources.array).count

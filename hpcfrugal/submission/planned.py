@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.sbatch_flags import sbatch_flags
 from hpcfrugal.settings.config import Config
-from hpcfrugal.submission.local_limits import tasks_in_turn
+from hpcfrugal.submission.local_limits import task_count, tasks_in_turn
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Plan
@@ -68,7 +68,7 @@ def preview(spec: JobSpec, source: Path, submission: Submission, now: datetime, 
             where=str(source),
             slurm=submission.slurm,
             options=sbatch_flags(queued),
-            in_turn=1 if submission.slurm else tasks_in_turn(queued.resources),
+            **({} if submission.slurm else _as_a_whole(queued)),
             again=refresh,
         )
 
@@ -105,6 +105,12 @@ def _in_queue(
     return spec, plan
 
 
+def _as_a_whole(spec: JobSpec) -> dict[str, Any]:
+    """How the tasks of an array run on this machine, which starts them all by one plan."""
+    in_turn = tasks_in_turn(spec.resources)
+    return {"in_turn": in_turn, "at_once": task_count(spec.resources) / in_turn}
+
+
 def _plan(spec: JobSpec, source: Path, submission: Submission, now: datetime) -> Plan | None:
     schedule, config = spec.schedule, submission.config
     if schedule.effective_policy == "asap":
@@ -114,8 +120,7 @@ def _plan(spec: JobSpec, source: Path, submission: Submission, now: datetime) ->
     if submission.start_now:
         return start_now_plan(spec, now, "an immediate start was asked for")
     if not submission.slurm:
-        in_turn = tasks_in_turn(spec.resources)
-        return plan_job(spec, config, now=now, where=str(source), slurm=False, in_turn=in_turn)
+        return plan_job(spec, config, now=now, where=str(source), slurm=False, **_as_a_whole(spec))
     from hpcfrugal.planning.decide.time_budget import TimeBudget
 
     budget = submission.time_budget = submission.time_budget or TimeBudget()

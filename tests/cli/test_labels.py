@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sandbox import Sandbox, wait_until
+
+from hpcfrugal.core.lock import take_lock
+from hpcfrugal.spool.documents import LabelsDocument, write_document
 
 HOSTILE = "a'; rm -rf ~ # <b>\x1b[31m"
 
@@ -37,6 +42,25 @@ def test_a_run_is_named_and_tagged(box: Sandbox) -> None:
 def test_a_run_keeps_the_name_of_its_program(box: Sandbox) -> None:
     assert box.run("run", "--tag", f"note={HOSTILE}", "--", "/bin/true").code == 0
     assert spec(box) == {"name": "true", "command": "/bin/true", "tags": {"note": HOSTILE}}
+
+
+def test_a_run_of_a_script_is_named_by_the_script(box: Sandbox) -> None:
+    box.write("train.sh", "true\n")
+    assert box.run("run", "--", "bash", "train.sh").code == 0
+    assert spec(box)["name"] == "train.sh"
+
+
+def test_two_changes_at_once_are_both_kept(box: Sandbox) -> None:
+    box.run("run", "--name", "one", "--", "true")
+    run_dir = only_run(box)
+    with ThreadPoolExecutor(1) as pool:
+        with take_lock(run_dir / ".labels.lock"):
+            second = pool.submit(box.ok, "tag", "one", "b=2")
+            time.sleep(0.3)
+            assert not second.done()
+            write_document(run_dir / "labels.json", LabelsDocument(tags={"a": "1"}))
+        second.result()
+    assert labels(run_dir)["tags"] == {"a": "1", "b": "2"}
 
 
 def test_every_wrong_label_is_named_and_nothing_runs(box: Sandbox) -> None:

@@ -43,6 +43,15 @@ def test_the_chart_and_the_decision(planned: Planned) -> None:
     assert not any("--test-only" not in call for call in planned.slurm.calls("sbatch"))
 
 
+def test_the_plan_of_an_array_on_this_machine_has_the_power_of_all_tasks_that_run_at_once(planned: Planned) -> None:
+    planned.forecast([300.0] * 48)
+    job = planned.job({"max_delay": "12h"}, resources={"time": "10", "array": "0-9%4"})
+    found = json.loads(planned.box.ok("plan", "--backend", "local", "--json", job))
+    # Ten tasks, four at once: three in a row.
+    assert found["expected"]["power_w"] == pytest.approx(6.5 * 0.99 * 10 / 3)
+    assert found["expected"]["power_source"] == "modelled: 1 CPU at full load, for each of 3.33 tasks at a time"
+
+
 @pytest.mark.parametrize(("begin", "hours"), [("now+6hours", 6), ("now+360minutes", 6), ("now+1hour", 1)])
 def test_a_script_keeps_its_own_begin_and_deadline(planned: Planned, begin: str, hours: int) -> None:
     planned.forecast([300.0] * 3 + [30.0] * 2 + [200.0] * 43)

@@ -365,7 +365,17 @@ def test_line_breaks_are_carried_where_they_can_be() -> None:
 
 
 def test_a_job_from_values_is_named_by_what_it_runs() -> None:
-    assert job_from_mapping({"command": "OMP=1 /usr/bin/python3 x.py"}).name == "python3"
+    for command, name in (
+        ("OMP=1 /usr/bin/python3 -u src/x.py --epochs 3.5", "x.py"),
+        ("python -m pkg.train --lr 0.1", "pkg.train"),
+        ("python3.12 -c 'print(0.5)'", "python3.12"),
+        ("bash", "bash"),
+        ("Rscript fit.R | tee out.txt", "fit.R"),
+        ("./train.sh x.py", "train.sh"),
+        ("A=1", "job"),
+    ):
+        assert job_from_mapping({"command": command}).name == name, command
+    assert job_from_mapping({"command": ["python", "train.py"]}).name == "train.py"
     assert job_from_mapping({"command": "'unclosed"}).name == "job"
     assert job_from_mapping({"command": ["srun", "x"]}).name == "srun"
     assert job_from_mapping({"script": "/home/a/train.sh"}).name == "train.sh"

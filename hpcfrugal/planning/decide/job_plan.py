@@ -41,6 +41,7 @@ def plan_job(
     slurm: bool = True,
     options: Sequence[str] = (),
     in_turn: int = 1,
+    at_once: float = 1,
     again: bool = False,
     time_budget: TimeBudget | None = None,
 ) -> Plan:
@@ -49,7 +50,8 @@ def plan_job(
     Args:
         where: name of the file in error messages.
         slurm: whether to query Slurm; ``options`` are those of the job, for ``sbatch --test-only``.
-        in_turn: how many tasks of an array run one after the other; they are planned as a whole.
+        in_turn: how many tasks of an array run one after the other, and ``at_once`` how many at a time on average; they
+            are planned as a whole.
         again: fetch the forecast even if a cached one is recent.
         time_budget: shared by all jobs that one command plans.
 
@@ -80,7 +82,7 @@ def plan_job(
         raise ForecastError(f"{where}: schedule.require_forecast: {failure.message}", hint=failure.hint) from failure
     bounds = bounds_of(schedule, estimate.limit, now, where=where, slurm_deadline=ends_by)
     notes = (history.problem,) if history.problem else ()
-    power = expected_power(spec.resources, history)
+    power = expected_power(spec.resources, history).of_tasks(at_once)
     facts = JobFacts(
         spec, now, bounds, estimate, power, *_runtimes(history, estimate, in_turn),
         pue=pue_at(config.carbon.pue, instant_ns(now)), notes=notes,

@@ -22,6 +22,12 @@ class Power:
     power_w: float | None = None
     source: str | None = None
 
+    def of_tasks(self, at_once: float) -> Power:
+        """That of so many tasks of an array, on average, if this is that of one."""
+        if self.power_w is None or at_once == 1:
+            return self
+        return Power(self.power_w * at_once, f"{self.source}, for each of {at_once:.3g} tasks at a time")
+
 
 def expected_power(resources: Resources, history: History) -> Power:
     """The mean power of at least ``FEWEST_RUNS`` similar jobs, otherwise that of the requested devices at full load.
