@@ -236,7 +236,7 @@ def _place(read: _Read) -> str | None:
 
 def _forget(connection: LedgerConnection, agent_file: int) -> None:
     """Delete what the ledger has of a file; the jobs of it are due."""
-    mark_measured(connection, _job_ids(connection, agent_file, 0, 0))
+    mark_measured(connection, _names(connection, agent_file, 0, 0))
     for table in TABLES_OF_AGENTS:
         table.delete(connection, agent_file)
 
@@ -252,17 +252,18 @@ def _write(connection: LedgerConnection, agent_file: int, rows: SessionRows) -> 
     AGENT_SESSIONS.insert(connection, rows.session, agent_file)
     NODE_CHANNELS.insert_all(connection, rows.channels, agent_file)
     AGENT_JOBS.insert_all(connection, rows.jobs, agent_file)
-    mark_measured(connection, {job.job_id for job in rows.jobs if job.job_id is not None})
+    mark_measured(connection, {(job.job_id, job.sluid) for job in rows.jobs})
     if before is not None:
         since_ns = int(before[0]) - int(before[0]) % BUCKET_NS
-        mark_measured(connection, _job_ids(connection, agent_file, number, since_ns))
+        mark_measured(connection, _names(connection, agent_file, number, since_ns))
 
 
-def _job_ids(connection: sqlite3.Connection, agent_file: int, session: int, since_ns: int) -> list[str]:
-    """The job ids in a file from a session on that were seen at ``since_ns`` or later."""
+def _names(
+    connection: sqlite3.Connection, agent_file: int, session: int, since_ns: int
+) -> list[tuple[str | None, str | None]]:
+    """Ids and SLUIDs of the jobs in a file from a session on that were seen at ``since_ns`` or later."""
     rows = connection.execute(
-        "SELECT DISTINCT job_id FROM agent_jobs WHERE agent_file = ? AND session >= ? AND last_wall_ns >= ?"
-        " AND job_id NOT NULL",
+        "SELECT DISTINCT job_id, sluid FROM agent_jobs WHERE agent_file = ? AND session >= ? AND last_wall_ns >= ?",
         (agent_file, session, since_ns),
     )
-    return [job_id for (job_id,) in rows]
+    return [(job_id, sluid) for job_id, sluid in rows]

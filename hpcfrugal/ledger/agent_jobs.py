@@ -1,8 +1,8 @@
 """Jobs of the ledger get what node agents measured of them.
 
-An agent knows a job's number and node. It is the attempt with this number that ran on the node at that time, since
-numbers come again: after a requeue, and after years. The jobs with one number are made together, from the rows of
-agents and of their own files alone, so that it does not matter which were read first.
+An agent has a job's number, or its SLUID, and its node. It is the attempt with this number that ran on the node at that
+time, since numbers come again: after a requeue, and after years. The jobs with one number are made together, from the
+rows of agents and of their own files alone, so that it does not matter which were read first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.accounted import executions_of, is_same_execution, parts_of_execution
 from hpcfrugal.ledger.accounted_energy import SLURM_ENERGY, channels_of
 from hpcfrugal.ledger.agent_channels import AgentChannel, AgentLife, base_of, has_agents, settled
-from hpcfrugal.ledger.agent_due import AGENT_DUE
+from hpcfrugal.ledger.agent_due import AGENT_DUE, SLURMS_ID
 from hpcfrugal.ledger.agent_rows import AgentSessionRow
 from hpcfrugal.ledger.clusters import NO_FIGURES, ClusterFigures, figures_of_clusters
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
@@ -38,12 +38,15 @@ _CLOCKS_NS = 300 * 10**9
 
 _FOREVER_NS = 2**63 - 1
 
+_GIVEN = "SELECT value FROM json_each(?1)"
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A row of a job by an agent, and the key of its file."""
+    """A row of a job by an agent, the key of its file, and the job's id."""
 
     agent_file: int
+    job_id: str
     life: AgentLife
 
 
@@ -93,7 +96,7 @@ def _refresh_some(connection: LedgerConnection, sessions: _Sessions, figures: Ma
     attempts = {job_id: list(some) for job_id, some in groupby(_attempts(connection, due), lambda one: one.row.job_id)}
     lives: dict[int, list[AgentLife]] = {}
     for one in _seen(connection, due, sessions):
-        found = _attempt_of(one, attempts.get(one.life.job.job_id or "", ()))
+        found = _attempt_of(one, attempts.get(one.job_id, ()))
         _note(connection, one, None if found is None else found.job)
         if found is not None and one.life.is_measured:
             lives.setdefault(found.job, []).append(one.life)
@@ -129,15 +132,18 @@ def _seen(connection: LedgerConnection, job_ids: Sequence[str], sessions: _Sessi
     """What agents saw of jobs with these numbers, in order."""
     cursor = connection.cursor()
     cursor.row_factory = None
-    for agent_file, node, *row in cursor.execute(
-        f"SELECT agent_jobs.agent_file, nodes.name, {', '.join(AGENT_JOBS.selected)} FROM {AGENT_JOBS.source}"
+    by_sluid = f"SELECT sluid FROM accounted_jobs WHERE job_id IN ({_GIVEN}) AND sluid NOT NULL"
+    for agent_file, node, job_id, *row in cursor.execute(
+        "SELECT agent_jobs.agent_file, nodes.name,"
+        f" coalesce(agent_jobs.job_id, ({SLURMS_ID.format('agent_jobs.sluid')})) AS id,"
+        f" {', '.join(AGENT_JOBS.selected)} FROM {AGENT_JOBS.source}"
         " JOIN agent_files USING (agent_file) JOIN nodes USING (node)"
-        " WHERE agent_jobs.job_id IN (SELECT value FROM json_each(?))"
-        " ORDER BY agent_jobs.job_id, nodes.name, agent_jobs.first_wall_ns, agent_files.name, session, agent_jobs.name",
+        f" WHERE agent_jobs.job_id IN ({_GIVEN}) OR (agent_jobs.job_id IS NULL AND agent_jobs.sluid IN ({by_sluid}))"
+        " ORDER BY id, nodes.name, agent_jobs.first_wall_ns, agent_files.name, session, agent_jobs.name",
         (json.dumps(job_ids),),
     ).fetchall():
         job = AGENT_JOBS.record_of(row)
-        yield _Seen(agent_file, AgentLife(node, job, *sessions.of(agent_file, job.session)))
+        yield _Seen(agent_file, job_id, AgentLife(node, job, *sessions.of(agent_file, job.session)))
 
 
 class _Sessions:

@@ -100,6 +100,8 @@ ACCOUNTED_JOBS = LedgerTable(
     indexes={
         "accounted_jobs_by_job": "(coalesce(array_job_id, job_id), cluster)",
         "accounted_jobs_by_task": "(job_id) WHERE array_job_id IS NOT NULL",
+        "accounted_jobs_by_sluid": "(sluid) WHERE sluid IS NOT NULL",
+        "accounted_jobs_with_sluid": "(job_id, sluid) WHERE sluid IS NOT NULL",
     },
 )
 CLUSTER_FILES = LedgerTable("cluster_files", ClusterFileRow, ["name"], owner="spool", aside=_STATE)
@@ -124,6 +126,7 @@ AGENT_JOBS = LedgerTable(
     aside=["job"],
     indexes={
         "agent_jobs_by_id": "(job_id) WHERE job_id IS NOT NULL",
+        "agent_jobs_by_sluid": "(sluid) WHERE job_id IS NULL",
         "agent_jobs_by_job": "(job) WHERE job IS NOT NULL",
     },
 )

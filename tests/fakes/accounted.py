@@ -32,8 +32,10 @@ def row(job_id: str = "900", start: int | None = 0, end: int | None = 3600, **ce
 
 
 def text(*rows: dict[str, str], without: str = "") -> str:
-    names = ["JobID", "Submit", *(name for name in ORDINARY if name not in ("JobID", "Submit", without))]
-    return "".join("\x01\x02".join(cells) + "\n" for cells in (names, *([one[name] for name in names] for one in rows)))
+    columns = dict.fromkeys(name for one in (ORDINARY, *rows) for name in one)
+    names = ["JobID", "Submit", *(name for name in columns if name not in ("JobID", "Submit", without))]
+    cells = (names, *([one.get(name, "") for name in names] for one in rows))
+    return "".join("\x01\x02".join(line) + "\n" for line in cells)
 
 
 def answer(spool: FakeSpool, *rows: dict[str, str], day: int = 0, asked_s: int | None = None) -> Path:

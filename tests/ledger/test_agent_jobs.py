@@ -32,6 +32,7 @@ from hpcfrugal.spool.cluster_documents import (
 )
 
 HOUR = 3600
+SLUID = "sEKNKTV3WPV500"
 
 
 def jobs(spool: FakeSpool) -> list[JobRow]:
@@ -79,6 +80,30 @@ def test_a_job_that_only_slurm_has_is_measured_where_the_agent_was(spool: FakeSp
     with open_ledger(spool.ledger) as connection:
         query = "SELECT DISTINCT job_id, user, restart FROM node_job_buckets"
         assert [tuple(each) for each in connection.execute(query)] == [("900", "alice", 0)]
+
+
+@pytest.mark.parametrize("agent_first", [True, False])
+def test_a_job_of_which_the_agent_has_only_the_sluid(spool: FakeSpool, agent_first: bool) -> None:
+    def seen() -> None:
+        agent = FakeAgent(spool.root)
+        for name, watts in ((SLUID, 50), ("sOTHER00000000", 7)):
+            agent.start(name, watts)
+            agent.jobs[name] |= {"job_id": None, "sluid": name}
+        agent.advance(HOUR)
+        agent.end(SLUID)
+
+    if agent_first:
+        seen()
+        assert jobs(spool) == []
+    answer(spool, row(NodeList="n1", SLUID=SLUID), row("901", NodeList="n1"))
+    if not agent_first:
+        assert [job.totals.sums.measured_uj for job in jobs(spool)] == [None, None]
+        seen()
+    found = {job.job_id: job.totals.sums.measured_uj for job in jobs(spool)}
+    assert found == {"900": 225_000_000_000, "901": None}
+    with open_ledger(spool.ledger) as connection:
+        query = "SELECT DISTINCT job_id, name FROM node_job_buckets ORDER BY 1"
+        assert [tuple(each) for each in connection.execute(query)] == [(None, "sOTHER00000000"), ("900", SLUID)]
 
 
 def test_the_spool_of_a_site_that_was_moved_counts_once(spool: FakeSpool, tmp_path: Path) -> None:
@@ -276,7 +301,7 @@ def test_a_sync_that_is_killed_at_any_moment_loses_nothing_and_counts_nothing_tw
         took = killed_sync(spool, draw.randrange(1, max(2, steps)))
         killed += not took
         steps = took or steps * 2
-    assert killed > moments // 2
+    assert killed >= moments // 2
     agent.end("900")
     agent.record("end")
     answer(spool, row(NodeList="n1"), row("17", end=HOUR // 2, NodeList="n1"), asked_s=60_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,39 @@ def test_a_program_named_slurmstepd_is_not_taken_for_it(tmp_path: Path, monkeypa
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     os.chown(tmp_path / "100", 12345, -1)
     assert JobProcesses(str(tmp_path), "n1").read(1) == []
+
+
+def test_the_folder_of_all_jobs_is_read_again_after_it_was_made_anew(tmp_path: Path) -> None:
+    fake = FakeGroups(tmp_path)
+    fake.put("job_17", 1_000_000)
+    fake.above(1_000_000)
+    groups = groups_of(fake)
+    groups.read(1)
+    os.truncate(fake.slurm / "cpu.stat", 0)  # the kernel lets nobody read it any more
+    shutil.rmtree(fake.slurm)
+    assert seen(groups.read(2)) == {"17": (0, True)}
+    for name in ("job_18", "job_19"):
+        fake.put(name, 100_000)
+    fake.above(200_000)
+    groups.read(3)
+    fake.end("job_18")
+    fake.above(500_000)
+    assert seen(groups.read(4)) == {"18": (400_000, True), "19": (100_000, False)}
+
+
+def test_jobs_are_found_by_processes_where_folders_of_groups_are_left_over(tmp_path: Path) -> None:
+    """Slurm made groups once, and was configured anew while the node was up."""
+    fake = FakeGroups(tmp_path)
+    fake.slurm.mkdir(parents=True)
+    jobs = NodeJobs(str(fake.proc), "n1")
+    step(fake.processes, 100, "17", own=5)
+    found = [seen(jobs.read(at)) for at in range(1, 122)]
+    assert found[:119] == [{}] * 119
+    assert found[119:] == [{"17": (0, False)}] * 2
+    assert jobs.source == "proc-tree"
+    fake.put("job_18", 0)
+    assert [(job.job_id, job.ended_ns) for job in jobs.read(122)] == [("17", 122), ("18", None)]
+    assert jobs.source == "cgroup-v2"
 
 
 def test_a_job_counts_once_when_slurm_begins_to_make_groups(tmp_path: Path) -> None:

@@ -83,6 +83,10 @@ class JobGroups:
         """Whether Slurm has made any of these folders."""
         return any(os.path.isdir(listing.path) for listing, _ in self._roots)
 
+    def have_jobs(self) -> bool:
+        """Whether there is the group of a job."""
+        return next(self._listed(again=False), None) is not None
+
     @property
     def source(self) -> str:
         """Where CPU times come from."""
@@ -182,6 +186,9 @@ class JobGroups:
                 self._above_us[listing.path] = None if self._is_first else 0
             us, last_us = self._above[listing.path].read_us(), self._above_us[listing.path]
             self._above_us[listing.path] = us
+            if us is None:
+                # gone, and maybe made again since then, as the scope of slurmstepd by systemd
+                self._above.pop(listing.path).close()
             if us is None or last_us is None:
                 known = False
             else:

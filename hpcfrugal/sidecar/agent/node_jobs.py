@@ -11,13 +11,26 @@ if TYPE_CHECKING:
     from .node_job import NodeJob
 
 
+LOOK_AGAIN = 60
+"""Samples without a group of a job, after which processes are looked at: the folders may be left over from a time when
+Slurm made groups (proctrack/linuxproc since then)."""
+
+
 class NodeJobs:
     """The jobs of ``node``, as Slurm calls it. ``cpu_us`` is the CPU time of all of them so far, those that have ended
-    included."""
+    included.
+
+    By their groups where the folders of these are there, by processes where there is none of a job that processes show.
+    """
 
     def __init__(self, proc: str, node: str) -> None:
+        self._proc = proc
+        self._node = node
         self._groups = JobGroups(proc, slurm_groups(proc, node))
-        self._processes: JobProcesses | None = JobProcesses(proc, node)
+        self._processes = None if self._groups.are_there() else JobProcesses(proc, node)
+        self._without = 0
+        self._seen: set[str | None] = set()
+        """Jobs that processes showed when they were looked at last, and that have no group."""
         self._ended_us = 0
         self.cpu_us = 0
 
@@ -35,12 +48,28 @@ class NodeJobs:
 
     def _find(self, now_ns: int) -> list[NodeJob]:
         if self._processes is None:
-            return self._groups.read(now_ns)
-        if not self._groups.are_there():
-            return self._processes.read(now_ns)
-        # slurmd has made the first group: from now on those count
+            return self._by_groups(now_ns)
         jobs = self._processes.read(now_ns)
+        if not self._groups.have_jobs():
+            return jobs
+        # Slurm makes groups from now on
         for job in jobs:
             job.ended_ns = now_ns
         self._processes = None
         return [*jobs, *self._groups.read(now_ns)]
+
+    def _by_groups(self, now_ns: int) -> list[NodeJob]:
+        jobs = self._groups.read(now_ns)
+        self._without = 0 if jobs else self._without + 1
+        if self._without < LOOK_AGAIN:
+            return jobs
+        self._without = 0
+        processes = JobProcesses(self._proc, self._node)
+        found = processes.read(now_ns)
+        # twice, since a job's first process may be there before its group
+        again = self._seen & {job.job_id for job in found}
+        self._seen = {job.job_id for job in found}
+        if not again:
+            return jobs
+        self._processes = processes
+        return found
