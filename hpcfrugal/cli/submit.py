@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -83,10 +84,10 @@ def submit_command(
     if chosen.name != "local" and (ignored := ignored_options(os.environ)):
         warn(f"not passed to Slurm: {', '.join(ignored)}; write such options into the job file")
     for job in prepared:
-        for line in job.warnings:
-            warn(f"{printable(str(job.source))}: {line}")
+        _warn(job, job.warnings)
 
     def announce(job: Prepared, result: SubmittedJob) -> None:
+        _warn(job, result.warnings[len(job.warnings) :])
         if not (wait and as_json):
             _announce(job, result, noted, as_json=as_json)
 
@@ -95,6 +96,11 @@ def submit_command(
         from hpcfrugal.cli.waiting import wait_for
 
         sys.exit(wait_for(list(zip(prepared, results, strict=True)), chosen, config, as_json=as_json))
+
+
+def _warn(job: Prepared, warnings: Sequence[str]) -> None:
+    for line in warnings:
+        warn(f"{printable(str(job.source))}: {line}")
 
 
 def _prepare_all(jobs: tuple[Path, ...], submission: Submission) -> list[Prepared]:

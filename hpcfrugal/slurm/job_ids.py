@@ -10,6 +10,9 @@ from hpcfrugal.job.array_tasks import parse_array
 # Ids are 32 bits of which the two highest numbers are no jobs (slurm.h: NO_VAL, INFINITE).
 _LARGEST = 0xFFFF_FFFD
 
+# slurm.h: MAX_JOB_ID. The bits above it are the number of the cluster in its federation.
+_LARGEST_ALONE = 0x03FF_FFFF
+
 # One command line holds this many ids. Linux allows longer ones; Slurm's own buffers do better with short ones.
 _CHUNK = 1000
 
@@ -19,6 +22,11 @@ _DOTS = re.compile(r",?\.\.\.")
 def is_job_id(text: str) -> bool:
     """Whether Slurm can have given this id to a job. One that it cannot have makes sacct refuse the whole list."""
     return text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= _LARGEST
+
+
+def in_federation(job_id: str) -> bool:
+    """Whether this is the id of a job of a federation, which any of its clusters may start."""
+    return int(job_id) > _LARGEST_ALONE
 
 
 def chunks(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:

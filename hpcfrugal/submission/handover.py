@@ -26,6 +26,7 @@ from hpcfrugal.spool.documents import RunPlace, SubmittedDocument, own_run, writ
 from hpcfrugal.spool.zipapp import put_sidecar
 from hpcfrugal.submission.prepare import Prepared
 from hpcfrugal.submission.submitted_job import SubmittedJob
+from hpcfrugal.submission.warnings import warnings_of_submitted
 
 _MANY = 40
 """From so many jobs on it pays to look for pyslurm, which takes a few tenths of a second."""
@@ -152,14 +153,15 @@ class _Handover:
             raise SetupError(f"the run directory {run_dir.path} cannot be written: {error.strerror}") from None
         document = SubmittedDocument(submitted.job_id, submitted.cluster, instant_ns(submitted_at))
         write_document(run_dir.submitted_json, document)
+        slurm = self._backend.name != "local"
         return SubmittedJob(
             submitted.job_id,
             submitted.cluster,
             prepared.run_id,
             run_dir.path,
             prepared.spec.name,
-            _output(prepared, submitted.job_id, slurm=self._backend.name != "local"),
-            prepared.warnings,
+            _output(prepared, submitted.job_id, slurm=slurm),
+            (*prepared.warnings, *warnings_of_submitted(prepared.spec, submitted, slurm=slurm)),
             prepared.plan,
         )
 

@@ -1,4 +1,4 @@
-"""Settings of a job that have no effect where it is submitted, a sentence each."""
+"""Settings of a job that have no effect where it is submitted, and what its id shows, a sentence each."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 from hpcfrugal.job import JobSpec
+from hpcfrugal.job.backend import Submitted
 from hpcfrugal.job.batch_script import directive_flags
 from hpcfrugal.job.mail import Mail
 from hpcfrugal.job.model import SBATCH
+from hpcfrugal.slurm.job_ids import in_federation
 
 _ENFORCED_BY_SLURM = ("cpus_per_task", "mem", "mem_per_cpu", "gpus", "gpus_per_node", "gpus_per_task", "gres")
 
@@ -63,3 +65,15 @@ def warnings_of(spec: JobSpec, workdir: Path, *, slurm: bool) -> tuple[str, ...]
     # Without Slurm the submission itself is refused where its output cannot be written.
     other = _missing_directories(spec, workdir) if slurm else _only_in_slurm(spec)
     return (*ignored, *other, *_unknown_options(spec))
+
+
+def warnings_of_submitted(spec: JobSpec, submitted: Submitted, *, slurm: bool) -> tuple[str, ...]:
+    """What the id of the job shows: any cluster of a federation may start it, unless it names this one."""
+    pinned = any(flag.name == "clusters" for flag in directive_flags(spec.directives))
+    if not slurm or pinned or not in_federation(submitted.job_id):
+        return ()
+    here = submitted.cluster or "NAME"
+    return (
+        f"federations are not supported: if another cluster than this one starts job {submitted.job_id}, its energy is "
+        f"not known; a batch script with `#SBATCH --clusters={here}` stays here",
+    )

@@ -49,6 +49,18 @@ def site(box: Sandbox, tmp_path: Path) -> Site:
     return Site(box, tmp_path)
 
 
+def test_a_job_that_another_cluster_may_start(site: Site) -> None:
+    """sbatch answers with an id of a federation, which `submit` has only then."""
+    site.slurm.answer("sbatch", "67108865\n")
+    script = site.box.write("job.sh", "#!/bin/bash\ntrue\n")
+    done = site.box.run("submit", "--backend", "slurm_cli", script)
+    assert (done.code, done.out.splitlines()[0]) == (0, "Submitted job 67108865 on lab")
+    assert done.err == (
+        f"warning: {script}: federations are not supported: if another cluster than this one starts job 67108865, its "
+        "energy is not known; a batch script with `#SBATCH --clusters=lab` stays here\n"
+    )
+
+
 @pytest.mark.slow
 def test_a_lock_that_is_never_released(site: Site) -> None:
     site.fill()

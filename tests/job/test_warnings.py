@@ -1,4 +1,4 @@
-"""Options that sbatch may not know: noted where they are like one that it has."""
+"""Options that sbatch may not know are noted where they are like one that it has; and jobs of a federation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hpcfrugal.job import job_from_mapping
-from hpcfrugal.submission.warnings import warnings_of
+from hpcfrugal.job.backend import Submitted
+from hpcfrugal.submission.warnings import warnings_of, warnings_of_submitted
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,17 @@ def test_a_mistyped_option_is_noted(tmp_path: Path, option: str, other: str, pla
 def test_options_of_plugins_and_shortened_ones_are_not(tmp_path: Path, option: str) -> None:
     spec = job_from_mapping({"command": "true", "directives": [f"#SBATCH {option}"]})
     assert warnings_of(spec, tmp_path, slurm=True) == ()
+
+
+def test_a_job_of_a_federation_is_noted() -> None:
+    """Its id has the number of its cluster above the 26 bits that a cluster alone gives out."""
+    spec = job_from_mapping({"command": "true"})
+    inside, outside = Submitted(cluster="c1", job_id="67108865"), Submitted(cluster="c1", job_id="67108863")
+    assert warnings_of_submitted(spec, inside, slurm=True) == (
+        "federations are not supported: if another cluster than this one starts job 67108865, its energy is not known; "
+        "a batch script with `#SBATCH --clusters=c1` stays here",
+    )
+    assert warnings_of_submitted(spec, outside, slurm=True) == ()
+    pinned = job_from_mapping({"command": "true", "directives": ["#SBATCH -M c1"]})
+    assert warnings_of_submitted(pinned, inside, slurm=True) == ()
+    assert warnings_of_submitted(spec, Submitted(cluster="", job_id="100000000"), slurm=False) == ()
