@@ -140,6 +140,7 @@ AGAIN = '[ -n "$SLURM_RESTART_COUNT" ] || exec sleep 60\nsleep 5; exit 2\n'
 
 KINDS = (
     Kind("plain", "echo out; echo err >&2; sleep 5; exit 3\n", ("FAILED|3:0",)),
+    Kind("dependency that is met", "sleep 5; exit 4\n", ("FAILED|4:0",), after=("afternotok", "plain")),
     Kind(
         "array with a limit",
         "#SBATCH --array=0-3%2\nsleep 5; echo $SLURM_ARRAY_TASK_ID; exit $SLURM_ARRAY_TASK_ID\n",
@@ -161,7 +162,6 @@ KINDS = (
         "srun --het-group=0,1 sh -c 'echo $SLURM_PROCID'\nsleep 5; exit 3\n",
         ("FAILED|3:0", "FAILED|3:0"),
     ),
-    Kind("dependency that is met", "sleep 5; exit 4\n", ("FAILED|4:0",), after=("afternotok", "plain")),
     Kind("requeue", AGAIN, ("REQUEUED", "FAILED|2:0"), requeue),
     Kind("cancelled", "echo up; exec sleep 60\n", ("CANCELLED",), cancel),
     Kind("suspend", "i=0; while [ $i -lt 40 ]; do sleep 0.5; i=$((i + 1)); done; exit 6\n", ("FAILED|6:0",), suspend),

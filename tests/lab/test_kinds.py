@@ -23,6 +23,8 @@ from .test_jobs import Alice
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 OPTIONS = "#SBATCH --mem=200M --time=3\n"
+AT_ONCE = int(os.environ.get("HPCFRUGAL_KINDS_AT_ONCE", "0"))
+"""So many kinds at a time, where the CPUs are too few or too slow for all of them."""
 OUTSIDE = {"FROM_OUTSIDE": "1"}
 
 
@@ -184,28 +186,15 @@ def alice(lab: Lab) -> Iterator[Alice]:
 
 def run_all(alice: Alice, kinds: Sequence[Kind]) -> dict[str, Pair]:
     """Submit jobs of each kind, and wait for them; those on n4 one after the other, since that node is failed."""
-    began = time.monotonic()
 
-    def one_by_one(some: Sequence[Kind]) -> dict[str, Pair]:
-        found = {}
-        for kind in some:
-            found |= submit(alice, [kind])
-            if kind.event is not None:
-                kind.event(alice.lab, found[kind.name].jobs)
-            while not over(alice, [found[kind.name]]):
-                time.sleep(0.5)
-            found[kind.name].took_s = time.monotonic() - began
-        return found
-
-    on_n4 = [kind for kind in kinds if "-w n4" in kind.script]
-    elsewhere = [kind for kind in kinds if kind not in on_n4]
-    with ThreadPoolExecutor(16) as pool:
-        later = pool.submit(one_by_one, on_n4)
-        pairs = submit(alice, [kind for kind in elsewhere if kind.after is None])
+    def run(some: Sequence[Kind]) -> dict[str, Pair]:
+        began = time.monotonic()
+        pairs = submit(alice, [kind for kind in some if kind.after is None])
         for pair in pairs.values():
             if pair.kind.event is not None:
                 pair.event = pool.submit(pair.kind.event, alice.lab, pair.jobs)
-        pairs |= submit(alice, [kind for kind in elsewhere if kind.after is not None], pairs)
+        if later := [kind for kind in some if kind.after is not None]:
+            pairs |= submit(alice, later, pairs)
         waiting = list(pairs.values())
         while waiting:
             assert time.monotonic() < began + 300, [pair.kind.name for pair in waiting]
@@ -213,7 +202,21 @@ def run_all(alice: Alice, kinds: Sequence[Kind]) -> dict[str, Pair]:
                 pair.took_s = time.monotonic() - began
                 waiting.remove(pair)
             time.sleep(0.5)
-        return pairs | later.result()
+        return pairs
+
+    def run_in_turn(some: Sequence[Kind], at_once: int) -> dict[str, Pair]:
+        found = {}
+        for first in range(0, len(some), at_once):
+            found |= run(some[first : first + at_once])
+        return found
+
+    on_n4 = [kind for kind in kinds if "-w n4" in kind.script]
+    elsewhere = [kind for kind in kinds if kind not in on_n4]
+    with ThreadPoolExecutor(16) as pool:
+        if AT_ONCE:
+            return run_in_turn(elsewhere, AT_ONCE) | run_in_turn(on_n4, 1)
+        beside = pool.submit(run_in_turn, on_n4, 1)
+        return run(elsewhere) | beside.result()
 
 
 def test_each_kind_ends_as_under_sbatch(alice: Alice, capfd: pytest.CaptureFixture[str]) -> None:
