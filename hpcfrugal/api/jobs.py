@@ -102,6 +102,8 @@ def _submission(
 ) -> Submission:
     if backend is not None and backend not in BACKENDS:
         raise InputError.at("backend", f"unknown backend {quoted_value(backend)}", f"use {', '.join(BACKENDS)}")
+    if isinstance(arguments, str):
+        raise InputError.at("arguments", "is a text", "give a list of arguments")
     config = load_config()
     return Submission(select_backend(backend, config), config, start_now, queue, tuple(arguments))
 

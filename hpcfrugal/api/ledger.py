@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpcfrugal.api.messages import LoggedMessages
 from hpcfrugal.api.sync import Update
-from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.job.command_types import to_value
 from hpcfrugal.ledger.queries import JobFilter
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult
@@ -30,7 +31,10 @@ class Ledger:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path = load_config().ledger if path is None else Path(path)
+        self.path = load_config().ledger if path is None else Path(path).expanduser()
+
+    def __repr__(self) -> str:
+        return f"Ledger({str(self.path)!r})"
 
     def sync(self, *, offline: bool = False) -> SyncResult:
         """Bring the ledger up to date: query Slurm, read what is new in the spool, fetch carbon intensities.
@@ -52,20 +56,21 @@ class Ledger:
         since: Bound = None,
         until: Bound = None,
         user: str | None = None,
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, str | float] | None = None,
     ) -> pd.DataFrame:
         """One row for each execution of a job, oldest first, with the columns of the view ``jobs_energy``.
 
         A missing value is ``pandas.NA``; ``submitted``, ``started`` and ``ended`` are in UTC, ``complete`` is boolean.
 
         Args:
-            since, until: only jobs that started then: an aware datetime, or a text as for `hpcfrugal report` (7d,
-                yesterday, 2026-11, 2026-11-21; of a day or month `until` is the end). None is no bound.
+            since, until: only jobs that started then: an aware datetime, a date, or a text as for `hpcfrugal report`
+                (7d, yesterday, 2026-11, 2026-11-21; of a day or month `until` is the end). None is no bound.
             user: only jobs of this user.
-            tags: only jobs with these tags.
+            tags: only jobs with these tags; a number is its digits, as in a job file.
 
         Raises:
-            InputError: a text that is no time, a datetime without a time zone, or `until` before `since`.
+            InputError: what is no time, a datetime without a time zone, `until` before `since`, or a user or tags in
+                another form.
             DataError, SetupError: the ledger is damaged, or there is none.
         """
         from hpcfrugal.ledger.column_types import column_type
@@ -92,7 +97,7 @@ class Ledger:
         since: Bound = None,
         until: Bound = None,
         user: str | None = None,
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, str | float] | None = None,
     ) -> pd.DataFrame:
         """The energy used in a period, in groups: one row for each, with the columns of `hpcfrugal report --csv`.
 
@@ -117,9 +122,11 @@ class Ledger:
         ``parameters`` fill the query's ``?`` or ``:name``. docs/ledger.md describes tables and views.
 
         Raises:
-            InputError: SQLite refuses the query.
+            InputError: SQLite refuses the query or its parameters.
             DataError, SetupError: the ledger is damaged, or there is none.
         """
+        if isinstance(parameters, str):
+            raise InputError.at("parameters", "is a text", "give a list, such as [text]")
         with open_ledger(self.path) as connection:
             try:
                 return _rows(connection, query, parameters)
@@ -127,9 +134,18 @@ class Ledger:
                 raise InputError.at("query", f"SQLite refuses it: {error}") from error
 
 
-def _wanted(since: Bound, until: Bound, user: str | None, tags: Mapping[str, str] | None) -> JobFilter:
+def _wanted(since: Bound, until: Bound, user: str | None, tags: Mapping[str, str | float] | None) -> JobFilter:
     span = period(since, until)
-    return JobFilter(since_ns=span.since_ns, until_ns=span.until_ns, user=user, tags=tuple((tags or {}).items()))
+    problems = []
+    if not isinstance(user, str | None):
+        problems.append(Problem("user", f"is a {type(user).__name__}", "give the name of one user"))
+    given = {} if tags is None else tags
+    if not isinstance(given, Mapping) or not all(isinstance(value, str | int | float) for value in given.values()):
+        problems.append(Problem("tags", "is no mapping of names to texts", 'give {"project": "climate"}'))
+    if problems:
+        raise InputError(problems)
+    pairs = tuple((name, to_value(value)) for name, value in given.items())
+    return JobFilter(since_ns=span.since_ns, until_ns=span.until_ns, user=user, tags=pairs)
 
 
 def _rows(connection: sqlite3.Connection, query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.text import quoted_value
@@ -20,8 +20,8 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?P<clock>[t ].+)?")
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _FORMS = "use 2026-11-21, 2026-11, 2026-11-21T10:00, 7d, 24h, 2w, '7 days ago', today, yesterday or a day of the week"
 
-Bound = datetime | str | None
-"""An aware datetime, or a text for ``dates_of``; None or ``all``: none."""
+Bound = datetime | date | str | None
+"""An aware datetime, a day in UTC, or a text for ``dates_of``; None or ``all``: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,13 @@ def period(since: Bound, until: Bound, *, prefix: str = "") -> Period:
         try:
             if given is None or given == ALL_TIME:
                 return None
+            if isinstance(given, date) and not isinstance(given, datetime):
+                given = given.isoformat()
             if isinstance(given, str):
                 return dates_of(given, now)[end]
+            if not isinstance(given, datetime):
+                what = f"is a {type(given).__name__}, not a time"
+                raise InputError.at("", what, "give an aware datetime, a date, or a text such as 7d")
             if given.utcoffset() is None:
                 raise InputError.at("", f"{given.isoformat()} has no time zone", "add tzinfo=datetime.UTC")
         except InputError as error:

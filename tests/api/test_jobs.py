@@ -47,6 +47,12 @@ def test_a_mapping_a_path_and_a_loaded_job(home: Sandbox) -> None:
     assert sources == ["<python>", str(path), "<python>", "<python>"]
 
 
+def test_arguments_are_a_list(home: Sandbox) -> None:
+    """A text would be one argument a letter."""
+    with pytest.raises(hpcfrugal.InputError, match="arguments: is a text"):
+        hpcfrugal.submit({"script": "run.sh"}, arguments="-v")
+
+
 def test_the_record_is_that_of_the_command(home: Sandbox) -> None:
     job = hpcfrugal.submit({"name": "one", "command": "true", "resources": {"mem": "1G"}, "output": "x.out"})
     printed = json.loads(home.ok("submit", "--json", home.job("true", resources={"mem": "1G"}, output="x.out")))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -82,7 +84,39 @@ def test_warnings_go_to_the_log(ledger: Ledger, box: Sandbox, caplog: pytest.Log
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"since": timedelta(days=3)}, "since: is a timedelta, not a time"),
+        ({"until": 2026}, "until: is a int, not a time"),
+        ({"since": datetime(2026, 11, 1)}, "since: 2026-11-01T00:00:00 has no time zone"),
+        ({"user": ["ada"], "tags": "project=x"}, "user: is a list .*\ntags: is no mapping of names to texts"),
+        ({"tags": {"project": None}}, "tags: is no mapping"),
+    ],
+)
+def test_what_chooses_nothing_is_refused(ledger: Ledger, given: dict[str, Any], told: str) -> None:
+    ledger.sync(offline=True)
+    for query in (ledger.jobs, ledger.energy):
+        with pytest.raises(InputError, match=told):
+            query(**given)
+
+
+def test_jobs_are_chosen_by_dates_and_by_numbers_in_tags(ledger: Ledger, box: Sandbox) -> None:
+    job_id, _ = box.submit("true", name="seeded", tags={"seed": 3}, energy="off")
+    box.wait_over(job_id)
+    ledger.sync(offline=True)
+    today = datetime.now(UTC).date()
+    found = ledger.jobs(
+        since=today - timedelta(days=2), until=today + timedelta(days=1), tags={"seed": 3, "warm": True}
+    )
+    assert found.name.to_list() == ["seeded"]
+    assert ledger.jobs(until=today - timedelta(days=2)).empty
+
+
 def test_another_file(ledger: Ledger, box: Sandbox) -> None:
+    assert repr(Ledger("~/other.db")) == f"Ledger('{os.environ['HOME']}/other.db')"
+    with pytest.raises(InputError, match="parameters: is a text"):
+        ledger.sql("SELECT ?", "x")
     other = Ledger(box.work / "other.db")
     assert other.sync(offline=True).runs == 1
     assert not ledger.path.exists()
