@@ -35,6 +35,10 @@ _UNITS = (
 """Units in the name of a column, each with its factor to g/kWh (1 lb = 453.59237 g)."""
 
 
+_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
+"""Those before the header."""
+
+
 @dataclass(frozen=True, slots=True)
 class CsvRow:
     """One row; ``labels`` has its ``zone``, ``signal``, ``kind`` and ``issued_at``, as far as there are columns."""
@@ -55,9 +59,10 @@ def read_csv(text: str, *, column: str | None = None, zone: ZoneInfo | None = No
     """
     if not text.strip():
         raise ForecastError("the file is empty")
-    head = text.lstrip().partition("\n")[0]
-    delimiter = max(",;\t", key=head.count)
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    table = _BLANK_LINES.sub("", text, count=1)
+    line_of_head = text.count("\n") - table.count("\n")
+    delimiter = max(",;\t", key=table.partition("\n")[0].count)
+    reader = csv.DictReader(io.StringIO(table), delimiter=delimiter)
     names = [name.strip() for name in reader.fieldnames or []]
     reader.fieldnames = names
     start_name, end_name = _named(names, _STARTS), _named(names, _ENDS)
@@ -74,7 +79,7 @@ def read_csv(text: str, *, column: str | None = None, zone: ZoneInfo | None = No
             value = _number(row.get(value_name), decimal_comma=delimiter == ";")
             g_per_kwh = parse_intensity(value, start, factor=factor)
         except ForecastError as error:
-            raise ForecastError(f"line {reader.line_num}: {error.message}") from None
+            raise ForecastError(f"line {line_of_head + reader.line_num}: {error.message}") from None
         yield CsvRow(start, end, g_per_kwh, {label: (row.get(name) or "").strip() for label, name in labels.items()})
 
 

@@ -22,6 +22,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any
 
 from hpcfrugal.accounting.tables.electricity import generation_factors
@@ -82,6 +83,35 @@ class Entsoe(Provider):
         return self.answer(request, points, "actual", step=row_step(points), notes=notes)
 
 
+class _Quiet:
+    """Keeps the library and its dependencies from logging the URL, which has the token, while they are asked, by
+    however many threads."""
+
+    def __init__(self) -> None:
+        self._loggers = [logging.getLogger(name) for name in ("entsoe", "urllib3")]
+        self._lock = Lock()
+        self._askers = 0
+        self._levels: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._askers:
+                self._levels = [logger.level for logger in self._loggers]
+                for logger in self._loggers:
+                    logger.setLevel(logging.CRITICAL)
+            self._askers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._askers -= 1
+            if not self._askers:
+                for logger, level in zip(self._loggers, self._levels, strict=True):
+                    logger.setLevel(level)
+
+
+_QUIET = _Quiet()
+
+
 @contextmanager
 def _asking(provider: Entsoe, client: Client) -> Iterator[Any]:
     """entsoe-py's client. Its errors quote the URL with the token, so they are replaced by our own messages."""
@@ -91,16 +121,13 @@ def _asking(provider: Entsoe, client: Client) -> Iterator[Any]:
         from entsoe import EntsoePandasClient
     except ImportError:
         raise ForecastError("needs entsoe-py", hint="pip install 'hpcfrugal[entsoe]'") from None
-    # At level DEBUG it and its dependencies write the URL, with the token, into the log.
-    loggers = [logging.getLogger(name) for name in ("entsoe", "urllib3")]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
     check_credentials_may_go_to(provider.base_url)
     try:
-        yield EntsoePandasClient(
-            api_key=provider.credentials.values[0], session=_session(provider.base_url), retry_count=1, retry_delay=0,
-            timeout=client.remaining_s(),
-        )  # fmt: skip
+        with _QUIET:
+            yield EntsoePandasClient(
+                api_key=provider.credentials.values[0], session=_session(provider.base_url), retry_count=1,
+                retry_delay=0, timeout=client.remaining_s(),
+            )  # fmt: skip
     except SourceError:
         raise
     except requests.HTTPError as error:

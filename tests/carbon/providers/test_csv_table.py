@@ -35,6 +35,13 @@ def test_names_and_units_of_columns(head: str, factor: float) -> None:
     assert (row.start, row.end, row.g_per_kwh) == (EIGHT, None, 0.5 * factor)
 
 
+def test_blank_lines_before_the_header() -> None:
+    """The first column of the second table has no name."""
+    for text in ("\n  \n\r\nstart;value\n2026-11-21T08:00Z;0,5\n", "\n\tstart\tvalue\n0\t2026-11-21T08:00Z\t0.5\n"):
+        (row,) = read_csv(text)
+        assert (row.start, row.g_per_kwh) == (EIGHT, 0.5)
+
+
 @pytest.mark.parametrize(
     "head", ["zone,signal,kind,issued_at", "Zone, Signal ,KIND,Issued at", "Zone id,SIGNAL,Kind,issued-at"]
 )

@@ -244,6 +244,8 @@ def test_its_log_does_not_quote_the_token(platform: type[Platform], caplog: pyte
     platform.tables["query_generation"] = as_object({"Nuclear": [1.0] * 3}, start=START - 3 * HOUR)
     ask("actual")
     assert TOKEN not in caplog.text
+    logging.getLogger("urllib3.connectionpool").debug("a request of the program's own")
+    assert "a request of the program's own" in caplog.text
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

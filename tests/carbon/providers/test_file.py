@@ -157,6 +157,7 @@ def test_later_actuals_go_before(tmp_path: Path) -> None:
         (b"a,b\n1,2\n", "needs the columns start and g_per_kwh"),
         (b"start,g_per_kwh\n2026-11-21T08:30,1\n", "line 2: time '2026-11-21T08:30' has no UTC offset"),
         (b"start,g_per_kwh\n\n2026-11-21T08:30,1\n", "line 3: time '2026-11-21T08:30' has no UTC offset"),
+        (b"\n \r\n\nstart,g_per_kwh\n\n2026-11-21T08:30,1\n", "line 6: time '2026-11-21T08:30' has no UTC offset"),
         (b"start,g_per_kwh\n2026-11-21T08:30Z,nan\n", "impossible intensity of nan g/kWh"),
         (b"start,g_per_kwh\n2026-11-21T08:30Z,much\n", "invalid intensity 'much'"),
         (b"start,g_per_kwh\n2026-11-21T08:30Z,-4\n", "impossible intensity of -4 g/kWh"),
