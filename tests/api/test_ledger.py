@@ -108,3 +108,16 @@ def test_jobs_are_chosen_by_dates_and_by_numbers_in_tags(ledger: Ledger, box: Sa
     today = datetime.now(UTC).date()
     found = ledger.jobs(since=today - timedelta(days=2), until=today + timedelta(days=1), tags={"seed": 3})
     assert found.name.to_list() == ["seeded"]
+    assert ledger.jobs(until=today - timedelta(days=2)).empty
+
+
+def test_another_file(ledger: Ledger, box: Sandbox) -> None:
+    assert repr(Ledger("~/other.db")) == f"Ledger('{os.environ['HOME']}/other.db')"
+    with pytest.raises(InputError, match="parameters: is a text"):
+        ledger.sql("SELECT ?", "x")
+    other = Ledger(box.work / "other.db")
+    assert other.sync(offline=True).runs == 1
+    assert not ledger.path.exists()
+    (box.work / "notes.txt").write_text("not a database")
+    with pytest.raises(hpcfrugal.DataError, match="is not a ledger"):
+        Ledger(box.work / "notes.txt").sql("SELECT 1")
