@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show your jobs and their power."),
     "watch": ("status", "Follow your jobs live."),
     "cancel": ("cancel", "Cancel jobs."),
+    "hold": ("hold", "Keep waiting jobs from starting."),
+    "release": ("hold", "Let held and planned jobs start."),
     "tag": ("labels", "Name or tag a job that exists."),
     "forget": ("labels", "Leave jobs out of all reports."),
     "report": ("report", "Report energy per job and over a period."),

@@ -5,6 +5,7 @@ Settings of a job file that the queue cannot honour are refused; none is ignored
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from hpcfrugal.carbon.select import zone_of
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import ForecastError, InputError, Problem, SetupError
 from hpcfrugal.job import JobSpec
+from hpcfrugal.job.batch_script import component_flags
 from hpcfrugal.planning.decide.job_facts import LEAST_MARGIN, margin
 from hpcfrugal.planning.decide.plan import Expectation, Plan, QueueWait
 from hpcfrugal.planning.decide.time_budget import TIMEOUT_S
@@ -218,17 +220,26 @@ def _series(series: CarbonSeries) -> CarbonSeries:
     return replace(series, edges_us=(edges[1] - length, *edges[1:])) if edges[1] - edges[0] < length else series
 
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
+"""The smallest number of ``2-4`` or ``8``."""
+
+
 def _as_queued(spec: JobSpec, plan: Plan, comment: JobComment, now: datetime) -> QueuedJob:
     """The job as it will appear in Slurm's queue."""
     resources = spec.resources
     nodes = resources.min_nodes or 1
+    cpus = max(nodes, (resources.ntasks or 1) * (resources.cpus_per_task or 1))
+    for flags in component_flags(spec.directives)[1:]:
+        more = {flag.name: int(match[0]) for flag in flags if (match := _NUMBER.match(flag.value or ""))}
+        nodes += more.get("nodes", 1)
+        cpus += max(more.get("nodes", 1), more.get("ntasks", 1) * more.get("cpus-per-task", 1))
     at_once, in_turn = array_shape(resources.array)
     assert plan.limit is not None
     return QueuedJob(
         job_id="0",
         state="PENDING",
         nodes=nodes * at_once,
-        cpus=max(nodes, (resources.ntasks or 1) * (resources.cpus_per_task or 1)) * at_once,
+        cpus=cpus * at_once,
         limit=run_in_turn(plan.limit, in_turn),
         comment=comment,
         submit_at=now.astimezone(UTC),

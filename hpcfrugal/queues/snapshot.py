@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hpcfrugal.core.record import assemble
@@ -78,7 +79,35 @@ def read_snapshot(timeout_s: float | None = None, job_id: str | None = None) -> 
         SetupError: Slurm does not answer.
     """
     rows = slurm_client().ask(QueueSnapshot(job_id), timeout_s)
-    return [job for row in rows if (job := queued_job(row)) is not None]
+    return queued_jobs(rows)
+
+
+def queued_jobs(rows: Iterable[QueueRow]) -> list[QueuedJob]:
+    """The jobs of the low-carbon queues among the rows of the queue.
+
+    The components of a heterogeneous job are one job under the id of the first, with the nodes of all: they start
+    together, and to change the first changes all.
+    """
+    jobs: dict[str, list[QueueRow]] = {}
+    for row in rows:
+        jobs.setdefault(row.het_job_id or row.job_id, []).append(row)
+    whole = (_whole(job_id, parts) for job_id, parts in jobs.items())
+    return [job for row in whole if (job := queued_job(row)) is not None]
+
+
+def _whole(job_id: str, parts: Sequence[QueueRow]) -> QueueRow:
+    first = next((part for part in parts if part.job_id == job_id), parts[0])
+    if len(parts) == 1:
+        return first
+    limits = [part.limit for part in parts if part.limit is not None]
+    ends = [part.end_at for part in parts if part.end_at is not None]
+    return replace(
+        first,
+        nodes=sum(part.nodes for part in parts),
+        cpus=sum(part.cpus for part in parts),
+        limit=max(limits) if len(limits) == len(parts) else None,
+        end_at=max(ends, default=None),
+    )
 
 
 def queued_job(row: QueueRow) -> QueuedJob | None:

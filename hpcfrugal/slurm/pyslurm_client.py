@@ -30,7 +30,7 @@ from hpcfrugal.slurm.environment import submission_environment
 from hpcfrugal.slurm.nodes import HardwareRequest, NodeHardware
 from hpcfrugal.slurm.queue import PresentStates, QueueStates, listed_state
 from hpcfrugal.slurm.submission import SubmitJob
-from hpcfrugal.slurm.updates import UpdateJob
+from hpcfrugal.slurm.updates import HoldJob, ReleaseJob, UpdateJob
 
 _T = TypeVar("_T")
 
@@ -110,8 +110,10 @@ class PyslurmClient:
         if isinstance(request, SubmitJob):
             description = _description(request)
             ask = None if description is None else partial(self._submit, description)
-        elif isinstance(request, UpdateJob):
+        elif isinstance(request, UpdateJob) and request.job_id.isdigit():
             ask = partial(self._update, request)
+        elif isinstance(request, HoldJob) and request.job_id.isdigit():
+            ask = partial(self._hold, request)
         elif isinstance(request, QueueStates):
             ask = partial(self._states, request)
         elif isinstance(request, HardwareRequest):
@@ -132,6 +134,14 @@ class PyslurmClient:
     def _update(self, request: UpdateJob) -> str | None:
         try:
             self._pyslurm.Job(int(request.job_id)).modify(self._pyslurm.JobSubmitDescription(**_changes(request)))
+        except self._pyslurm.RPCError as error:
+            return str(error)
+        return None
+
+    def _hold(self, request: HoldJob) -> str | None:
+        job = self._pyslurm.Job(int(request.job_id))
+        try:
+            job.release() if isinstance(request, ReleaseJob) else job.hold()
         except self._pyslurm.RPCError as error:
             return str(error)
         return None

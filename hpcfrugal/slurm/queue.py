@@ -103,8 +103,9 @@ def listed_state(row: dict[str, Any]) -> JobState:
 class QueueRow:
     """One job, or the tasks of an array that wait, as squeue shows it. Times are aware UTC.
 
-    ``nodes`` and ``cpus`` are of one task. ``eligible_at`` is when a waiting job may start at the earliest.
-    ``array_tasks`` are the tasks of an array, such as ``1-10%4``.
+    ``nodes`` and ``cpus`` are of one task, or of one component of a heterogeneous job, whose first is ``het_job_id``.
+    ``eligible_at`` is when a waiting job may start at the earliest. ``array_tasks`` are the tasks of an array, such as
+    ``1-10%4``.
     """
 
     job_id: Annotated[str, ColumnSource("JobID", str)]
@@ -117,6 +118,7 @@ class QueueRow:
     eligible_at: Annotated[datetime | None, ColumnSource("EligibleTime", instant)]
     end_at: Annotated[datetime | None, ColumnSource("EndTime", instant)]
     reason: Annotated[str | None, ColumnSource("Reason")]
+    het_job_id: Annotated[str | None, ColumnSource("HetJobID")]
     array_job_id: Annotated[str, ColumnSource("ArrayJobID", str)]
     array_tasks: Annotated[str | None, ColumnSource("ArrayTaskID")]
     partition: Annotated[str | None, ColumnSource("Partition")]

@@ -31,9 +31,33 @@ class UpdateJob(Request[str | None]):
 
     def answer(self, result: Result) -> str | None:
         """The first line of Slurm's message."""
-        # Of an array that has begun, running tasks are refused and waiting ones are changed: these say "No error".
-        done = any(line.rstrip().endswith(": No error") for line in result.err.splitlines())
-        return None if result.code == 0 or done else first_line(result.err or result.out)
+        return _refusal(result)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldJob(Request[str | None]):
+    """Keep a waiting job, or tasks of an array, from starting. Answers as ``UpdateJob``."""
+
+    job_id: str
+
+    timeout_s = 30.0
+
+    def argv(self) -> list[str]:
+        """``scontrol hold``."""
+        return ["scontrol", "hold", self.job_id]
+
+    def answer(self, result: Result) -> str | None:
+        """The first line of Slurm's message."""
+        return _refusal(result)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseJob(HoldJob):
+    """Let a held job start. Answers as ``UpdateJob``."""
+
+    def argv(self) -> list[str]:
+        """``scontrol release``."""
+        return ["scontrol", "release", self.job_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +74,9 @@ class CancelJobs(Request[None]):
         """Raises SetupError: Slurm refuses."""
         if result.problem is not None and "already completing or completed" not in result.err:
             raise SetupError(result.problem)
+
+
+def _refusal(result: Result) -> str | None:
+    # Of an array that has begun, running tasks are refused and waiting ones are changed: these say "No error".
+    done = any(line.rstrip().endswith(": No error") for line in result.err.splitlines())
+    return None if result.code == 0 or done else first_line(result.err or result.out)

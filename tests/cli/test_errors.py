@@ -118,7 +118,7 @@ def test_what_is_wrong_with_the_command_line_is_named(box: Sandbox) -> None:
 
 
 def test_jobs_that_do_not_exist(box: Sandbox) -> None:
-    for command in ("cancel", "status", "watch"):
+    for command in ("cancel", "hold", "release", "status", "watch"):
         printed = errors(box.run(command, "17", "18"), 2)
         assert [line.split(":")[0] for line in printed] == ["17", "18"]
     assert "there is no ledger" in errors(box.run("report", "17", "--ledger", "l.db"), 3)[0]

@@ -63,8 +63,8 @@ class Queue:
         cells = {
             "job_id": str(job_id), "user": os.environ.get("USER", "root"), "state": state, "nodes": "1", "cpus": "4",
             "limit": "1:00:00", "submit": told(0), "eligible": told(begin_h), "end": told(begin_h + 1),
-            "reason": "BeginTime", "array_id": str(job_id), "array": "N/A", "partition": "eco", "qos": "low",
-            "name": "train",
+            "reason": "BeginTime", "het": "N/A", "array_id": str(job_id), "array": "N/A",
+            "partition": "eco", "qos": "low", "name": "train",
             "comment": f"mine hpcfrugal:queue=green;latest={latest}",
         } | more  # fmt: skip
         return "SEP".join(cells.values()) + "SEP"
@@ -244,6 +244,19 @@ def test_jobs_submitted_together_keep_to_the_capacity(queue: Queue) -> None:
     ]
     for begin in starts:
         assert sum(start <= begin < start + 1 for start in starts) <= 2
+
+
+def test_a_heterogeneous_job_takes_the_nodes_of_all_its_components(queue: Queue) -> None:
+    lines = ["#SBATCH --time=30 --ntasks=1", "#SBATCH hetjob", "#SBATCH --ntasks=2"]
+    queue.box.write("het.sh", "\n".join(["#!/bin/bash", *lines, "true", ""]))
+    for number in (1, 2):
+        queue.box.write(f"{number}.yaml", f"name: j{number}\nscript: het.sh\nschedule: {{queue: green}}\n")
+    queue.snapshot()
+    result = queue.box.run("submit", "--json", "1.yaml", "2.yaml")
+    assert result.code == 0, result
+    hours = sorted(queue.hour(json.loads(line)["plan"]["start_at"]) for line in result.out.splitlines())
+    # The queue has two nodes, and each of the jobs takes both.
+    assert hours[1] - hours[0] >= 0.5
 
 
 def test_jobs_in_the_queue_use_capacity(queue: Queue) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hpcfrugal.queues.snapshot import QueuedJob, queued_job
+from hpcfrugal.queues.snapshot import QueuedJob, queued_jobs
 from hpcfrugal.slurm.command import Result
 from hpcfrugal.slurm.queue import QueueSnapshot
 
@@ -18,7 +18,8 @@ def line(**cells: str) -> str:
     known = {
         "job_id": "17", "user": "alice", "state": "PENDING", "nodes": "2", "cpus": "16", "limit": "1:30:00",
         "submit": "2026-11-21T09:00:00", "eligible": "2026-11-21T10:00:00", "end": "2026-11-21T11:30:00",
-        "reason": "BeginTime", "array_id": "17", "array": "N/A", "partition": "batch", "qos": "normal", "name": "train",
+        "reason": "BeginTime", "het": "N/A", "array_id": "17", "array": "N/A", "partition": "batch", "qos": "normal",
+        "name": "train",
         "comment": COMMENT,
     }  # fmt: skip
     return SEPARATOR.join((known | cells).values()) + SEPARATOR
@@ -26,7 +27,7 @@ def line(**cells: str) -> str:
 
 def jobs_of(text: str) -> list[QueuedJob]:
     rows = QueueSnapshot(separator=SEPARATOR).answer(Result("squeue", 0, text, ""))
-    return [job for row in rows if (job := queued_job(row)) is not None]
+    return queued_jobs(rows)
 
 
 def test_a_waiting_job() -> None:
@@ -37,6 +38,18 @@ def test_a_waiting_job() -> None:
     assert job.end_at is None
     assert job.comment.queue == "green"
     assert job.comment_text == f"my words {COMMENT}"
+
+
+def test_a_heterogeneous_job_has_the_nodes_of_all_its_components() -> None:
+    first = line(het="17")
+    # Slurm gives a changed comment to all components.
+    second = line(job_id="18", array_id="18", het="17", nodes="3", cpus="24", limit="2:00:00")
+    third = line(job_id="19", array_id="19", het="17", nodes="1", cpus="1", comment="")
+    other = line(job_id="20", array_id="20")
+    for text in (f"{first}\n{second}\n{third}\n{other}", f"{third}\n{second}\n{first}\n{other}"):
+        job, alone = jobs_of(text)
+        assert (job.job_id, job.nodes, job.cpus, job.limit) == ("17", 6, 41, timedelta(hours=2))
+        assert (alone.job_id, alone.nodes) == ("20", 2)
 
 
 def test_a_running_job() -> None:

@@ -23,7 +23,7 @@ from hpcfrugal.slurm.client import CommandClient, SlurmClient
 from hpcfrugal.slurm.nodes import HardwareRequest
 from hpcfrugal.slurm.queue import QueueStates
 from hpcfrugal.slurm.submission import SubmitJob
-from hpcfrugal.slurm.updates import CancelJobs, UpdateJob
+from hpcfrugal.slurm.updates import CancelJobs, HoldJob, ReleaseJob, UpdateJob
 
 _BASE = ("--job-name=contract", "--ntasks=1", "--cpus-per-task=1", "--time=2", "--mem=50M")
 _OF_THE_RUN = re.compile(
@@ -135,6 +135,18 @@ def check_start_time(trial: Trial) -> None:
     until(lambda: not trial.client.ask(QueueStates([job_id])).states or trial.state(job_id).state != "PENDING")
 
 
+def check_hold(trial: Trial) -> None:
+    """A waiting job can be held and released, and one that does not exist is refused with a reason."""
+    job_id = trial.submit("--begin=now+3hour")
+    assert trial.client.ask(HoldJob(job_id)) is None
+    assert trial.state(job_id).reason.startswith("JobHeld")
+    assert shown(job_id)["Priority"] == "0"
+    assert trial.client.ask(ReleaseJob(job_id)) is None
+    assert shown(job_id)["Priority"] != "0"
+    for request in (HoldJob("999999"), ReleaseJob("999999")):
+        assert "nvalid job id" in str(trial.client.ask(request))
+
+
 def check_nodes(trial: Trial) -> None:
     """The hardware of a node as its configuration has it."""
     nodes = trial.client.ask(HardwareRequest())
@@ -147,7 +159,7 @@ def check_nodes(trial: Trial) -> None:
     assert node.features == (None if features[1] == "(null)" else features[1])
 
 
-CHECKS = (check_options, check_refusal, check_query, check_array, check_start_time, check_nodes)
+CHECKS = (check_options, check_refusal, check_query, check_array, check_start_time, check_hold, check_nodes)
 
 
 def run_checks(client: SlurmClient, folder: Path) -> dict[str, str]:
