@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_groups import FakeGroups
@@ -72,17 +73,50 @@ def test_the_last_cpu_time_of_a_job_that_ended_alone_is_counted(tmp_path: Path, 
     assert seen(groups.read(3)) == {"17": (400_000, False)}
 
 
-def test_cpu_time_last_used_by_several_jobs_is_attributed_to_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("used", "last"), [((300_000, 100_000), (450_000, 150_000)), ((0, 0), (300_000, 300_000))])
+def test_cpu_time_last_used_by_several_jobs_goes_by_what_they_used_before(
+    tmp_path: Path, used: tuple[int, int], last: tuple[int, int]
+) -> None:
+    names = ("job_17", "job_18")
     fake = FakeGroups(tmp_path)
-    for name in ("job_17", "job_18"):
+    for name in (*names, "job_19"):
         fake.put(name, 1_000_000)
-    fake.above(2_000_000)
+    fake.above(3_000_000)
     groups = groups_of(fake)
     groups.read(1)
-    for name in ("job_17", "job_18"):
+    for name, us in zip(names, used, strict=True):
+        fake.put(name, 1_000_000 + us)
+    fake.above(3_000_000 + sum(used))
+    groups.read(2)
+    for name in names:
         fake.end(name)
-    fake.above(3_000_000)
+    fake.put("job_19", 1_200_000)
+    fake.above(3_000_000 + sum(used) + 800_000)
+    first, second = (before_us + last_us for before_us, last_us in zip(used, last, strict=True))
+    assert seen(groups.read(3)) == {"17": (first, True), "18": (second, True), "19": (200_000, False)}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_job_is_found_whose_folder_takes_the_place_of_one_that_went_while_it_was_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    fake = FakeGroups(tmp_path, version)
+    for name in ("job_17", "job_18"):
+        fake.put(name, 0)
+    groups = groups_of(fake)
+    groups.read(1)
+    scandir = os.scandir
+
+    def without_17(path: str) -> Any:
+        if fake.job("job_17").exists():
+            fake.end("job_17")
+        return scandir(path)
+
+    fake.end("job_18")  # so that all folders are listed
+    monkeypatch.setattr(os, "scandir", without_17)
     assert seen(groups.read(2)) == {"17": (0, True), "18": (0, True)}
+    fake.put("job_19", 0)
+    assert [job.job_id for job in groups.read(3)] == ["19"]
 
 
 def test_a_job_that_is_requeued_is_another_attempt(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 The folders that hold the groups are listed when their number of links changes (the kernel counts their subfolders), or
 when the counter of a group has vanished; between that, a sample costs one read for each job.
 
-The kernel keeps the CPU time of a group that is gone in the group above it. So where one job ended between two samples,
-what it had used since the first of them is what all jobs together used, less what the others did.
+The kernel keeps the CPU time of a group that is gone in the group above it. So what jobs used that ended between two
+samples, since the first of them, is what all jobs together used, less what the others did. Of several that ended, each
+gets a part of it by what it used shortly before.
 """
 
 from __future__ import annotations
@@ -42,13 +43,15 @@ class _Listing:
             if again or links != self._links or links == 1:
                 with os.scandir(self.path) as entries:
                     self.names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-            self._links = links
+                # One that went while it was listed may be counted still: the next one would make it the same number.
+                self._links = links if links == len(self.names) + 2 else 0
         except OSError:
             self.names, self._links = [], 0
 
 
 class _Group:
-    """The group of a job and its counter, of which ``base_us`` is not the job's."""
+    """The group of a job and its counter, of which ``base_us`` is not the job's. ``used_us``: what the job used between
+    the latest three readings."""
 
     def __init__(self, directory: str, version: int) -> None:
         """Open the counter. Raises OSError."""
@@ -57,6 +60,7 @@ class _Group:
         self._inode = os.stat(directory).st_ino
         self.cpu = GroupCpu(directory, version)
         self.base_us = 0
+        self.used_us = (0, 0)
         self.looks = 0
 
     def is_there(self) -> bool:
@@ -78,6 +82,8 @@ class JobGroups:
         self._above: dict[str, GroupCpu] = {}
         self._above_us: dict[str, int | None] = {}
         self._is_first = True
+        self._is_listed = True
+        """Whether all groups that were listed could be opened."""
 
     def are_there(self) -> bool:
         """Whether Slurm has made any of these folders."""
@@ -94,17 +100,20 @@ class JobGroups:
 
     def read(self, now_ns: int) -> list[NodeJob]:
         """All jobs that are here, or have ended since the call before, with their CPU times."""
-        before_us = {path: job.cpu_us for path, (job, _) in self._jobs.items()}
+        before_us = {job: job.cpu_us for job, _ in self._jobs.values()}
         gone = [path for path, (job, group) in self._jobs.items() if not self._read_one(job, group)]
         ended = [self._jobs.pop(path) for path in gone]
         known, self._jobs = self._jobs, {}
-        for path, name, version, uid in self._listed(again=bool(gone)):
+        is_listed, self._is_listed = self._is_listed, True
+        for path, name, version, uid in self._listed(again=bool(gone) or not is_listed):
             entry = known.pop(path, None) or self._open(path, name, version, uid, now_ns)
-            if entry is not None:
+            if entry is None:
+                self._is_listed = False  # gone again
+            else:
                 self._jobs[path] = entry
         # a folder that is not listed any more, though its counter could still be read
         ended += known.values()
-        grown_us = sum([job.cpu_us - before_us.get(path, 0) for path, (job, _) in self._jobs.items()])
+        grown_us = sum([job.cpu_us - before_us.get(job, 0) for job, _ in [*self._jobs.values(), *ended]])
         self._end(ended, grown_us, now_ns)
         for job, group in self._jobs.values():
             if not job.is_known:
@@ -123,7 +132,8 @@ class JobGroups:
         if us is None:
             return group.is_there()
         # a kernel may let a sum of per-CPU times slip back by a tick
-        job.cpu_us = max(job.cpu_us, us - group.base_us)
+        before_us, job.cpu_us = job.cpu_us, max(job.cpu_us, us - group.base_us)
+        group.used_us = group.used_us[1], job.cpu_us - before_us
         return True
 
     def _cpus(self, group: _Group) -> int | None:
@@ -151,7 +161,7 @@ class JobGroups:
         try:
             group = _Group(path, version)
         except OSError:
-            return None  # gone again
+            return None
         us = group.cpu.read_us()
         if us is None:
             group.cpu.close()
@@ -161,16 +171,19 @@ class JobGroups:
         # what a job had used before the agent came is not counted
         group.base_us = us if self._is_first else 0
         job.cpu_us = us - group.base_us
+        group.used_us = 0, job.cpu_us
         return job, group
 
     def _end(self, ended: list[tuple[NodeJob, _Group]], grown_us: int, now_ns: int) -> None:
-        """Close what has ended, and give a job that ended alone what was used beside the ``grown_us`` of the others."""
+        """Close what has ended, and give it what was used beside the ``grown_us`` that was read."""
         above_us = self._grown_above()
         for job, group in ended:
             job.ended_ns = now_ns
             group.cpu.close()
-        if len(ended) == 1 and above_us is not None:
-            ended[0][0].cpu_us += max(0, above_us - grown_us)
+        left_us = 0 if above_us is None else max(0, above_us - grown_us)
+        all_us = sum([sum(group.used_us) for _, group in ended])
+        for job, group in ended:
+            job.cpu_us += left_us * sum(group.used_us) // all_us if all_us else left_us // len(ended)
 
     def _grown_above(self) -> int | None:
         """Growth of the CPU time of the folders of all jobs since the call before; None where it is not known."""
