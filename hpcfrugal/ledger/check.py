@@ -6,6 +6,7 @@ import json
 import sqlite3
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hpcfrugal.core.quick import dataclass
@@ -17,7 +18,9 @@ from hpcfrugal.ledger.due import known_defaults
 from hpcfrugal.ledger.export import INTENSITIES_OF_SPOOLS, dump
 from hpcfrugal.ledger.intensity_files import intensities_changed
 from hpcfrugal.ledger.rollup import wrong_days
+from hpcfrugal.ledger.run_listing import list_run
 from hpcfrugal.ledger.run_reading import Found, look_at
+from hpcfrugal.ledger.run_state import RunState
 from hpcfrugal.ledger.spools import LedgerSpool, key_of, spools_of
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import fill, is_derived_now, vanished_files, vanished_runs
@@ -116,8 +119,14 @@ def _not_synced(connection: sqlite3.Connection, spool: int | None, runs: Sequenc
     """Runs of which a sync would read files; all where another version of the program has read them."""
     if not is_derived_now(connection):
         return [run.run_id for run in runs]
-    states = look_at(connection, spool, runs, Found())
-    return [state.listing.run_dir.run_id for state in states if state.changed]
+    found: list[str] = []
+    for one in look_at(connection, spool, runs, Found()):
+        if isinstance(one, RunState):
+            found += [one.listing.run_dir.run_id] if one.changed else []
+            continue
+        with suppress(OSError):  # one that cannot be listed is not read either
+            found += [one.run_id] if list_run(one).files else []
+    return found
 
 
 def _differences(ledger_path: Path, fresh: Path, leave_out: Collection[str]) -> list[str]:

@@ -51,7 +51,7 @@ class Intensities:
 
     connection: sqlite3.Connection
     _levels: dict[tuple[str, str, str], Levels] = field(default_factory=dict)
-    _providers: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    _providers: dict[str, list[str]] = field(default_factory=dict)
 
     def actual(self, zone: str, signal: str, provider: str) -> Levels:
         """The figures of one provider; empty where it has none."""
@@ -59,6 +59,12 @@ class Intensities:
         if key not in self._levels:
             self._levels[key] = Levels(intensities(self.connection, *key))
         return self._levels[key]
+
+    def providers(self, zone: str) -> list[str]:
+        """Those with average figures of a zone."""
+        if zone not in self._providers:
+            self._providers[zone] = intensity_providers(self.connection, zone, "average")
+        return self._providers[zone]
 
     def never_ns(self, zone: str, signal: str, provider: str, spans: Sequence[tuple[int, int]]) -> int:
         """How much of ``spans`` one provider has no figure of and will have none."""
@@ -74,9 +80,7 @@ class Intensities:
 
         Estimates of a provider count where no other has more that it did not estimate.
         """
-        if (zone, "average") not in self._providers:
-            self._providers[zone, "average"] = intensity_providers(self.connection, zone, "average")
-        known = {provider: self._known_ns(zone, provider, spans) for provider in self._providers[zone, "average"]}
+        known = {provider: self._known_ns(zone, provider, spans) for provider in self.providers(zone)}
         known = {provider: amount for provider, amount in known.items() if any(amount)}
         if preferred in known:
             return preferred
@@ -105,9 +109,12 @@ def _place_of(job: JobRow, defaults: Defaults, start_ns: int, end_ns: int) -> Ca
 
 
 def intensities_of(
-    intensity: Intensities, job: JobRow, pieces: Sequence[EnergyPiece], defaults: Defaults
+    intensity: Intensities | None, job: JobRow, pieces: Sequence[EnergyPiece], defaults: Defaults
 ) -> tuple[CarbonPlace, list[IntensityLevel]]:
-    """Where the energy of a job, ``pieces``, counts, and the best known intensities at its times there."""
+    """Where the energy of a job, ``pieces``, counts, and the best known intensities at its times there.
+
+    ``intensity`` None: as if nobody had published any.
+    """
     start_ns = min((piece.start_ns for piece in pieces), default=job.started_wall_ns or 0)
     end_ns = max((piece.span[1] for piece in pieces), default=start_ns)
     place = _place_of(job, defaults, start_ns, end_ns)
@@ -117,15 +124,17 @@ def intensities_of(
     plan = plan_of(job.plan)
     if plan is not None and (plan.signal != "average" or plan.zone != zone):
         plan = None
-    provider = intensity.best_provider(zone, plan.provider if plan else None, [(start_ns, end_ns)])
+    provider = None
+    if intensity is not None:
+        provider = intensity.best_provider(zone, plan.provider if plan else None, [(start_ns, end_ns)])
     layers = _layers(intensity, zone, provider, plan, start_ns, end_ns)
     return replace(place, provider=provider), layered(layers, start_ns, end_ns)
 
 
 def _layers(
-    intensity: Intensities, zone: str, provider: str | None, plan: PlanRow | None, start_ns: int, end_ns: int
+    intensity: Intensities | None, zone: str, provider: str | None, plan: PlanRow | None, start_ns: int, end_ns: int
 ) -> Iterator[Levels]:
-    if provider is not None:
+    if intensity is not None and provider is not None:
         actual = intensity.actual(zone, "average", provider)
         yield actual
         if actual.known_ns(start_ns, end_ns) == end_ns - start_ns:

@@ -20,7 +20,7 @@ from hpcfrugal.ledger.jobs import attempts_of, delete_job, write_jobs
 from hpcfrugal.ledger.node_rows import NodeRows
 from hpcfrugal.ledger.plans import plan_column
 from hpcfrugal.ledger.read_on import ReadOn, read_on
-from hpcfrugal.ledger.rows import AttemptRow, ForgottenJobRow, JobRow, RunRow
+from hpcfrugal.ledger.rows import AttemptRow, ForgottenJobRow, RunRow
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.run_listing import ListedFile, RunListing
 from hpcfrugal.ledger.run_state import RunState
@@ -89,43 +89,47 @@ def read_files(state: RunState) -> ReadRun:
 
 def write_rows(
     connection: LedgerConnection, spool: int, read: ReadRun, batch: RowBatch, user: SpoolUser | None = None
-) -> tuple[int, list[JobRow]]:
+) -> int:
     """Bring the rows of a run up to date inside the caller's transaction, those of its nodes by ``batch``; returns the
-    key of the run, and its jobs where it is new. Its files are to be written by the caller. ``user`` is the one whose
-    spool it is in, where it counts for that user's jobs alone.
+    key of the run. Its files are to be written by the caller. ``user`` is the one whose spool it is in, where it counts
+    for that user's jobs alone.
 
     Raises ``OverflowError`` for a number that no row can have.
     """
-    known = read.state.known
+    known, listing = read.state.known, read.state.listing
     if read.document is None:
-        run = _forget(connection, spool, read.state.listing)
+        run = _forget(connection, spool, listing.run_dir.run_id, listing.owner_uid)
         if user is None:  # all jobs of a site count, whatever its users leave out
             jobs = (assemble(ForgottenJobRow, attempt) for attempt in read.forgotten)
             FORGOTTEN_JOBS.insert_all(connection, jobs, run)
-        return run, []
-    if user is not None and (reason := _refusal(connection, read, user)) is not None:
-        # no file of it counts as read, so that it is looked at again
-        read.state.files.clear()
-        read.state.files.note_missing(read.state.listing.run_dir.run_json.name, "run", reason)
-        return _forget(connection, spool, read.state.listing), []
-    row = _run_row(read.document)
-    run = RUNS.insert(connection, row, spool)
+        return run
+    if user is not None:
+        reason = user.refusal(connection, listing.owner_uid, named_jobs(read.state.files))
+        if reason is not None:
+            return refuse_run(connection, spool, listing.run_dir.run_id, listing.owner_uid, read.state.files, reason)
+    run = RUNS.insert(connection, run_row(read.document), spool)
     if known is not None and not known.accepted:
         FORGOTTEN_JOBS.delete(connection, run)
-    new = row if known is None else None
-    made = write_jobs(connection, run, read.document, read.state.files, read.nodes, batch, new)
+    write_jobs(connection, run, read.document, read.state.files, read.nodes, batch)
     if user is not None:
         mark_users(connection, run)
-    return run, made
+    return run
 
 
-def _refusal(connection: LedgerConnection, read: ReadRun, user: SpoolUser) -> str | None:
-    """Why a run of a user does not count; None where it does."""
-    files = read.state.files
-    jobs = {job.job_id for job in files.jobs}
+def refuse_run(
+    connection: LedgerConnection, spool: int, run_id: str, owner_uid: int, files: RunFiles, reason: str
+) -> int:
+    """Leave out a run of a user that does not count (yet); returns its key. Its files are to be written by the caller:
+    none of them counts as read, so that it is looked at again."""
+    files.clear()
+    files.note_missing("run.json", "run", reason)
+    return _forget(connection, spool, run_id, owner_uid)
+
+
+def named_jobs(files: RunFiles) -> set[str]:
+    """The ids of all jobs that the files of a run name."""
     submitted = files.document(SubmittedDocument, "submitted")
-    jobs |= {submitted.job_id} if submitted is not None else set()
-    return user.refusal(connection, read.state.listing.owner_uid, jobs)
+    return {job.job_id for job in files.jobs} | ({submitted.job_id} if submitted is not None else set())
 
 
 def _in_order(changed: Sequence[ListedFile], seen: Sequence[ListedFile]) -> list[ListedFile]:
@@ -196,7 +200,8 @@ def _read_labels(files: RunFiles, listing: RunListing) -> LabelsDocument:
     return labels
 
 
-def _run_row(document: RunDocument) -> RunRow:
+def run_row(document: RunDocument) -> RunRow:
+    """The row of a run that counts and is not sealed."""
     tags = document.tags
     return assemble(
         RunRow,
@@ -209,9 +214,9 @@ def _run_row(document: RunDocument) -> RunRow:
     )
 
 
-def _forget(connection: LedgerConnection, spool: int, listing: RunListing) -> int:
+def _forget(connection: LedgerConnection, spool: int, run_id: str, owner_uid: int) -> int:
     """Remove all that is known of a run but its directory and its files; returns its key."""
-    run = RUNS.insert(connection, RunRow.refused(listing.run_dir.run_id, listing.owner_uid), spool)
+    run = RUNS.insert(connection, RunRow.refused(run_id, owner_uid), spool)
     FORGOTTEN_JOBS.delete(connection, run)
     for (job,) in connection.execute("SELECT job FROM jobs WHERE run = ?", (run,)).fetchall():
         delete_job(connection, job)

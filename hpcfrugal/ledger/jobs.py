@@ -33,17 +33,14 @@ def write_jobs(
     files: RunFiles,
     nodes: Sequence[NodeRows],
     batch: RowBatch,
-    new: RunRow | None,
-) -> list[JobRow]:
+) -> None:
     """Write afresh the rows of all jobs of a run, from its documents and its nodes.
 
-    ``nodes`` are the rows of the files that were read now, which ``batch`` gets. ``new`` is the row of a run of which
-    the ledger had nothing: its jobs are returned, as they are in the ledger.
+    ``nodes`` are the rows of the files that were read now, which ``batch`` gets.
     """
-    made: list[JobRow] = []
     submitted = _submitted(connection, run, files)
-    jobs = _keys(files, submitted)
-    known = {} if new is not None else _known_jobs(connection, run)
+    jobs = attempt_keys(files, submitted)
+    known = _known_jobs(connection, run)
     for key in known.keys() - jobs:
         delete_job(connection, known[key])
     read: dict[JobKey, list[NodeRows]] = {}
@@ -60,19 +57,16 @@ def write_jobs(
             if job is not None:
                 sessions += [session for _, session in SESSIONS.rows_of(connection, "SELECT ?", (job,))]
             sessions.sort(key=lambda session: (session.node, session.session))
-            row = _row(run, document, submitted, files, key, sessions)
+            row = attempt_row(run, document, submitted, files, key, sessions)
             job = JOBS.insert(connection, row)
             if key in known:
                 CLOCK_SKEWS.delete(connection, job)
             CLOCK_SKEWS.insert_all(connection, skews_of(row, sessions), job)
-            if new is not None:
-                made.append(_job_row(job, row, new, sessions, read.get(key, ())))
         elif key in read:
             connection.execute("INSERT OR IGNORE INTO totals_due VALUES (?)", (job,))
             mark_if_measured(connection, key.job_id)
         for rows in read.get(key, ()):
-            rows.add_to(batch, job)
-    return made
+            batch.add_all(rows.rows, job)
 
 
 def attempts_of(document: RunDocument, files: RunFiles, nodes: Sequence[NodeRows]) -> list[AttemptRow]:
@@ -80,23 +74,21 @@ def attempts_of(document: RunDocument, files: RunFiles, nodes: Sequence[NodeRows
     submitted = files.document(SubmittedDocument, "submitted")
     sessions = {
         key: [session for rows in nodes if rows.job == key for session in rows.sessions]
-        for key in sorted(_keys(files, submitted))
+        for key in sorted(attempt_keys(files, submitted))
     }
-    return [_row(0, document, submitted, files, key, of_job) for key, of_job in sessions.items()]
+    return [attempt_row(0, document, submitted, files, key, of_job) for key, of_job in sessions.items()]
 
 
-def _keys(files: RunFiles, submitted: SubmittedDocument | None) -> set[JobKey]:
+def attempt_keys(files: RunFiles, submitted: SubmittedDocument | None) -> set[JobKey]:
     """The attempts of a run. One of which nothing but its submission is known is listed, with unknown energy."""
     return files.jobs or ({JobKey(submitted.job_id, 0)} if submitted is not None else set())
 
 
-def _job_row(
-    job: int, attempt: AttemptRow, run: RunRow, sessions: Sequence[SessionRow], nodes: Sequence[NodeRows]
-) -> JobRow:
-    """The job as it would be read from the ledger, as far as its totals need it."""
+def job_row(attempt: AttemptRow, run: RunRow, sessions: Sequence[SessionRow], nodes: Sequence[NodeRows]) -> JobRow:
+    """The job as it would be read from the ledger, but for its keys, as far as its totals need it."""
     channels = [channel for rows in nodes for channel in rows.channels]
     channels.sort(key=lambda channel: (channel.node, channel.channel))
-    return JobRow(**vars(run) | vars(attempt), job=job, channels=tuple(channels), sessions=tuple(sessions))
+    return JobRow(**vars(run) | vars(attempt), job=0, channels=tuple(channels), sessions=tuple(sessions))
 
 
 def _known_jobs(connection: sqlite3.Connection, run: int) -> dict[JobKey, int]:
@@ -125,7 +117,7 @@ def delete_job(connection: sqlite3.Connection, job: int) -> None:
     connection.execute("DELETE FROM jobs WHERE job = ?", (job,))
 
 
-def _row(
+def attempt_row(
     run: int,
     document: RunDocument,
     submitted: SubmittedDocument | None,

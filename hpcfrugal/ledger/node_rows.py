@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hpcfrugal.accounting import tables
 from hpcfrugal.core.record import MAX_INT
@@ -19,7 +18,7 @@ from hpcfrugal.ledger.derive import derive, derive_meter
 from hpcfrugal.ledger.read_on import ReadOn, place_to_read_on
 from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow, SessionRow
 from hpcfrugal.ledger.sessions import session_row
-from hpcfrugal.ledger.table import LedgerTable, RowBatch
+from hpcfrugal.ledger.table import TableRow
 from hpcfrugal.ledger.tables import CHANNELS, MISSING_SENSORS, NODE_TABLES, SESSIONS
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.layout import METER_DOMAIN, JobKey
@@ -52,7 +51,7 @@ class NodeRows:
     meter: str | None = None
     sessions: list[SessionRow] = field(default_factory=list)
     channels: list[ChannelRow] = field(default_factory=list)
-    rows: list[tuple[LedgerTable[Any], list[Any]]] = field(default_factory=list)
+    rows: list[TableRow] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     place: str | None = None
 
@@ -114,11 +113,6 @@ class NodeRows:
             elif self.meter is not None:
                 continue
             connection.execute(f"DELETE FROM {table.name} WHERE {where}", values)
-
-    def add_to(self, batch: RowBatch, job: int) -> None:
-        """Add the rows to those that are written together."""
-        for table, values in self.rows:
-            batch.add(table, values, job)
 
 
 def _check_bounds(totals: NodeTotals, state: FileState) -> None:

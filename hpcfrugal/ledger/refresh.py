@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
-from typing import Any
 
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import DAY_NS, Defaults, known_defaults
@@ -17,7 +15,7 @@ from hpcfrugal.ledger.queries import jobs_in
 from hpcfrugal.ledger.rollup import refresh_rollup
 from hpcfrugal.ledger.rows import CarbonPlace, JobDayRow, JobEnergyRow, JobRow, JobTotalsRow
 from hpcfrugal.ledger.sums import EnergySums, total_of
-from hpcfrugal.ledger.table import LedgerTable, RowBatch
+from hpcfrugal.ledger.table import RowBatch, TableRow
 from hpcfrugal.ledger.tables import JOB_DAYS, JOB_ENERGY, JOB_TOTALS, TOTALS_TABLES
 from hpcfrugal.ledger.totals import JobEnergy, JobSlot
 
@@ -36,34 +34,35 @@ def refresh_ledger(connection: LedgerConnection) -> None:
 
 
 @paused_collection()
-def refresh_totals(connection: LedgerConnection, most: int = -1, new: Sequence[JobRow] = ()) -> int:
-    """Compute the totals of jobs that are due, at ``most`` so many; returns how many. Inside a transaction.
-
-    ``new`` are jobs that came to the ledger just now, as they would be read from it.
-    """
+def refresh_totals(connection: LedgerConnection, most: int = -1) -> int:
+    """Compute the totals of jobs that are due, at ``most`` so many; returns how many. Inside a transaction."""
     due = [job for (job,) in connection.execute("SELECT job FROM totals_due ORDER BY job LIMIT ?", (most,))]
+    if not due:
+        return 0
     intensity, defaults = Intensities(connection), known_defaults(connection)
-    at_hand = {job.job for job in new}
-    others = [job for job in due if job not in at_hand]
     for table in TOTALS_TABLES:
-        connection.executemany(f"DELETE FROM {table.name} WHERE job = ?", [(job,) for job in others])
+        connection.executemany(f"DELETE FROM {table.name} WHERE job = ?", [(job,) for job in due])
     batch = RowBatch()
-    for job in chain(new, jobs_in(connection, others)):
-        try:
-            energy = JobEnergy(job, of_days=True)
-            rows = _rows(energy, *compute(intensity, energy, defaults))
-        except OverflowError:
-            bare = JobEnergy(_without_figures(job))
-            rows = _rows(bare, CarbonPlace(None, None, None, None), bare.cut())
-        for table, values in rows:
-            batch.add(table, values, job.job)
+    for job in jobs_in(connection, due):
+        batch.add_all(totals_of(job, intensity, defaults)[1], job.job)
     batch.write(connection)
     connection.executemany("DELETE FROM totals_due WHERE job = ?", [(job,) for job in due])
     return len(due)
 
 
+def totals_of(job: JobRow, intensity: Intensities | None, defaults: Defaults) -> tuple[CarbonPlace, list[TableRow]]:
+    """Where a job's energy counts, and the rows of its totals; ``intensity`` as in ``intensities_of``."""
+    try:
+        energy = JobEnergy(job, of_days=True)
+        place, slots = compute(intensity, energy, defaults)
+        return place, _rows(energy, place, slots)
+    except OverflowError:
+        bare, nowhere = JobEnergy(_without_figures(job)), CarbonPlace(None, None, None, None)
+        return nowhere, _rows(bare, nowhere, bare.cut())
+
+
 def compute(
-    intensity: Intensities, energy: JobEnergy, defaults: Defaults, cuts_ns: Sequence[int] = ()
+    intensity: Intensities | None, energy: JobEnergy, defaults: Defaults, cuts_ns: Sequence[int] = ()
 ) -> tuple[CarbonPlace, list[JobSlot]]:
     """Where a job's energy counts, and what it used by UTC day and by ``cuts_ns``."""
     place, placed = intensities_of(intensity, energy.job, energy.pieces, defaults)
@@ -77,7 +76,7 @@ def _without_figures(job: JobRow) -> JobRow:
     return replace(job, channels=channels, elapsed_ns=None)
 
 
-def _rows(energy: JobEnergy, place: CarbonPlace, slots: Sequence[JobSlot]) -> list[tuple[LedgerTable[Any], list[Any]]]:
+def _rows(energy: JobEnergy, place: CarbonPlace, slots: Sequence[JobSlot]) -> list[TableRow]:
     """The rows of a job's totals, as tables and values. Raises ``OverflowError`` for a sum that no row can have."""
     job = energy.job
     pending = not_started(job)
@@ -101,7 +100,7 @@ def _rows(energy: JobEnergy, place: CarbonPlace, slots: Sequence[JobSlot]) -> li
         sums=EnergySums() if pending else total_of(sums for slot in slots for sums in slot.sums.values()),
     )
     days = [JobDayRow(slot.start_ns // DAY_NS, number == 0, slot.elapsed_ns) for number, slot in enumerate(slots)]
-    rows: list[tuple[LedgerTable[Any], list[Any]]] = [(JOB_TOTALS, JOB_TOTALS.values_of(totals))]
+    rows: list[TableRow] = [(JOB_TOTALS, JOB_TOTALS.values_of(totals))]
     rows += [(JOB_DAYS, JOB_DAYS.values_of(day)) for day in days]
     if not pending:
         used = [_energy(slot, parts[key], sums) for slot in slots for key, sums in slot.sums.items()]

@@ -19,6 +19,7 @@ from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.file_rows import NOT_READ, FileRow, ReadState, SealedRunRow
 from hpcfrugal.ledger.run_listing import ListedFile
+from hpcfrugal.ledger.table import TableRow
 from hpcfrugal.ledger.tables import FILES, SEALED_RUNS
 from hpcfrugal.spool.documents import Document, NodeFacts, NodesDocument
 from hpcfrugal.spool.layout import JobKey, parse_name
@@ -189,17 +190,24 @@ class RunFiles:
         row, document = self._rows[name], self._documents.get(name)
         return row if document is None or row.content is not None else replace(row, content=_content_of(document))
 
-    def seal(self, connection: LedgerConnection, run: int, mtime_ns: int, *, is_new: bool = False) -> None:
-        """Seal the run, with the modification time of its directory. ``is_new``: the ledger has nothing of it yet."""
-        if not is_new:
-            FILES.delete(connection, run)
+    def seal(self, connection: LedgerConnection, run: int, mtime_ns: int) -> None:
+        """Seal the run, with the modification time of its directory."""
+        FILES.delete(connection, run)
+        for table, values in self.new_rows(mtime_ns):
+            table.insert_values(connection, [(run, values)])
+        connection.execute("UPDATE runs SET open = 0 WHERE run = ?", (run,))
+
+    def new_rows(self, mtime_ns: int | None) -> list[TableRow]:
+        """The rows of the files of a run of which there are none yet: of one that is sealed, with the modification time
+        of its directory, or of one that is not (None)."""
+        sealed = mtime_ns is not None
         folded, left = list[str](), list[str]()
         for name in sorted(self._rows):
-            (folded if self._is_folded(self._rows[name]) else left).append(name)
-        if left:
-            FILES.insert_all(connection, [self._with_content(name) for name in left], run)
-        SEALED_RUNS.insert(connection, SealedRunRow(mtime_ns, self._fold(folded)), run)
-        connection.execute("UPDATE runs SET open = 0 WHERE run = ?", (run,))
+            (folded if sealed and self._is_folded(self._rows[name]) else left).append(name)
+        rows: list[TableRow] = [(FILES, FILES.values_of(self._with_content(name))) for name in left]
+        if mtime_ns is not None:
+            rows.append((SEALED_RUNS, SEALED_RUNS.values_of(SealedRunRow(mtime_ns, self._fold(folded)))))
+        return rows
 
     @staticmethod
     def _is_folded(row: FileRow) -> bool:

@@ -12,12 +12,16 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
+from hpcfrugal.ledger.footprints import Intensities
 from hpcfrugal.ledger.ingest import ReadRun, read_files
+from hpcfrugal.ledger.new_runs import NewRun, NewRunTerms, read_new
 from hpcfrugal.ledger.run_pickle import pickle_to
 from hpcfrugal.ledger.run_state import RunState
+from hpcfrugal.spool import RunDir
 
 _MOST_PROCESSES = 4
 """A sync leaves the other CPUs of a login node to its users."""
@@ -27,14 +31,21 @@ _READ_ALONE = 256
 
 _CODE = "import sys; sys.path[:] = sys.argv[1:]; from hpcfrugal.ledger import run_readers as it; it.read_for_parent()"
 
-ReadRuns = list[ReadRun | str]
-"""What was read of each run, or why it cannot be read."""
+DueRun = RunDir | RunState
+"""A run that is to be read: one of which the ledger has nothing, or one that it has."""
+
+ReadRuns = list[NewRun | ReadRun | str | None]
+"""What was read of each run, or why it cannot be read, or cannot be written; None where a new run has no files."""
 
 
 class RunReaders:
-    """Reads runs, of which ``total`` are to be looked at, by processes if there are enough. A context manager."""
+    """Reads runs, of which ``total`` are to be looked at, by processes if there are enough. A context manager.
 
-    def __init__(self, total: int) -> None:
+    Only what is read without a process is computed by the ledger's ``intensity``.
+    """
+
+    def __init__(self, total: int, terms: NewRunTerms, intensity: Intensities) -> None:
+        self._terms, self._intensity = terms, intensity
         cpus = len(os.sched_getaffinity(0))
         worth_it = sys.executable and cpus > 1 and total >= 4 * _READ_ALONE
         self._most = min(cpus, _MOST_PROCESSES) if worth_it else 0
@@ -54,14 +65,14 @@ class RunReaders:
         """How many calls of ``read`` may be made before the result of the first is asked for."""
         return 0 if self._threads is None else 2 * self._most
 
-    def read(self, states: Sequence[RunState]) -> Callable[[], ReadRuns]:
+    def read(self, due: Sequence[DueRun]) -> Callable[[], ReadRuns]:
         """Begin to read what has changed of these runs; the result is got by a call of what is returned."""
         if self._threads is None and self._most and self._read >= _READ_ALONE:
             self._start()
-        self._read += len(states)
-        if self._threads is None or not states:
-            return lambda: read_here(states)
-        return self._threads.submit(self._ask, states).result
+        self._read += len(due)
+        if self._threads is None or not due:
+            return lambda: read_here(due, self._terms, self._intensity)
+        return self._threads.submit(self._ask, due).result
 
     def _start(self) -> None:
         try:
@@ -81,17 +92,17 @@ class RunReaders:
         self._threads = ThreadPoolExecutor(self._most)
         self._opened.callback(self._threads.shutdown, cancel_futures=True)
 
-    def _ask(self, states: Sequence[RunState]) -> ReadRuns:
+    def _ask(self, due: Sequence[DueRun]) -> ReadRuns:
         """The answer of a process that has nothing else to do; what it does not read is read here."""
         process = self._free.get()
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            pickle_to(list(states), process.stdin)
+            pickle_to((list(due), self._terms), process.stdin)
             found: ReadRuns = pickle.load(process.stdout)
             return found
         except (OSError, EOFError, pickle.UnpicklingError):
-            return read_here(states)
+            return read_here(due, self._terms)
         finally:
             self._free.put(process)
 
@@ -101,15 +112,23 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-def read_here(states: Sequence[RunState]) -> ReadRuns:
+def read_here(due: Sequence[DueRun], terms: NewRunTerms, intensity: Intensities | None = None) -> ReadRuns:
     """Read what has changed of these runs in this process."""
     found: ReadRuns = []
-    for state in states:
+    for one in due:
+        path = one.path if isinstance(one, RunDir) else one.listing.run_dir.path
         try:
-            found.append(read_files(state))
+            found.append(read_new(one, terms, intensity) if isinstance(one, RunDir) else read_files(one))
         except OSError as error:
-            found.append(f"{state.listing.run_dir.path}: cannot be read: {error.strerror}")
+            found.append(f"{path}: cannot be read: {error.strerror}")
+        except OverflowError:
+            found.append(too_large(path))
     return found
+
+
+def too_large(path: Path) -> str:
+    """Why a run is not written of which a number is larger than a row can have."""
+    return f"{path}: holds a number too large"
 
 
 def read_for_parent() -> None:
@@ -120,8 +139,8 @@ def read_for_parent() -> None:
     source, target = sys.stdin.buffer, sys.stdout.buffer
     while True:
         try:
-            states: list[RunState] = pickle.load(source)
+            due, terms = pickle.load(source)
         except EOFError:
             return
-        pickle_to(read_here(states), target)
+        pickle_to(read_here(due, terms), target)
         gc.collect(0)

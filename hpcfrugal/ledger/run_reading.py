@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.footprints import Intensities
 from hpcfrugal.ledger.garbage import paused_collection
-from hpcfrugal.ledger.ingest import ReadRun, write_rows
+from hpcfrugal.ledger.ingest import ReadRun, refuse_run, write_rows
+from hpcfrugal.ledger.new_runs import NewRun, write_new
 from hpcfrugal.ledger.refresh import refresh_totals
-from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.run_listing import list_run
-from hpcfrugal.ledger.run_readers import RunReaders
-from hpcfrugal.ledger.run_state import RunState, with_known
-from hpcfrugal.ledger.sealing import is_complete, is_settled
+from hpcfrugal.ledger.run_readers import DueRun, ReadRuns, RunReaders, too_large
+from hpcfrugal.ledger.run_state import RunState, with_known, written_runs
+from hpcfrugal.ledger.sealing import is_complete_in, is_settled
 from hpcfrugal.ledger.table import RowBatch
-from hpcfrugal.ledger.users_runs import SpoolUser
+from hpcfrugal.ledger.users_runs import SpoolUser, mark_users
 from hpcfrugal.spool import RunDir
 
 RUNS_AT_ONCE = 64
@@ -43,9 +44,9 @@ class _Chunk:
     """Some runs that were looked at, and what gives what was read of those that are ``due``."""
 
     runs: int
-    due: Sequence[RunState]
+    due: Sequence[DueRun]
     sealable: Sequence[RunState]
-    read: Callable[[], list[ReadRun | str]]
+    read: Callable[[], ReadRuns]
 
 
 def read_runs(
@@ -55,6 +56,7 @@ def read_runs(
     found: Found,
     at_ns: int,
     readers: RunReaders,
+    intensity: Intensities,
     user: SpoolUser | None = None,
 ) -> Iterator[int]:
     """Read these runs as far as they changed, some in a transaction, and seal those that are over; gives after each
@@ -63,9 +65,9 @@ def read_runs(
     for start in range(0, len(runs), RUNS_AT_ONCE):
         waiting.append(_look(connection, spool, runs[start : start + RUNS_AT_ONCE], found, at_ns, readers))
         while len(waiting) > readers.ahead:
-            yield _take(connection, spool, waiting.popleft(), found, at_ns, user)
+            yield _take(connection, spool, waiting.popleft(), found, at_ns, intensity, user)
     while waiting:
-        yield _take(connection, spool, waiting.popleft(), found, at_ns, user)
+        yield _take(connection, spool, waiting.popleft(), found, at_ns, intensity, user)
 
 
 def _look(
@@ -77,38 +79,75 @@ def _look(
     readers: RunReaders,
 ) -> _Chunk:
     with paused_collection():
-        states = list(look_at(connection, spool, runs, found))
-        due = [state for state in states if state.changed]
-        sealable = [
-            state
-            for state in states
-            if not state.changed and state.known and _is_over(connection, state, state.known.run, at_ns)
-        ]
+        due, sealable = list[DueRun](), list[RunState]()
+        for one in look_at(connection, spool, runs, found):
+            if isinstance(one, RunDir) or one.changed:
+                due.append(one)
+            elif one.known and _is_over(connection, one, one.known.run, at_ns):
+                sealable.append(one)
         return _Chunk(len(runs), due, sealable, readers.read(due))
 
 
 @paused_collection()
 def _take(
-    connection: LedgerConnection, spool: int, chunk: _Chunk, found: Found, at_ns: int, user: SpoolUser | None
+    connection: LedgerConnection,
+    spool: int,
+    chunk: _Chunk,
+    found: Found,
+    at_ns: int,
+    intensity: Intensities,
+    user: SpoolUser | None,
 ) -> int:
     """Write what was read of some runs; returns how many runs they are."""
     if not chunk.due and not chunk.sealable:
         return chunk.runs
     read = chunk.read()
-    batch, new = RowBatch(), list[JobRow]()
+    batch = RowBatch()
     with transaction(connection):
+        _write_new(connection, spool, [one for one in read if isinstance(one, NewRun)], batch, intensity, user)
         for one in read:
             if isinstance(one, str):
                 found.skipped.append(one)
-            elif _write(connection, spool, one, batch, new, found.skipped, at_ns, user):
+            elif isinstance(one, NewRun) or (
+                one is not None and _write(connection, spool, one, batch, found.skipped, at_ns, user)
+            ):
                 found.files_read += one.files_read
         batch.write(connection)
-        refresh_totals(connection, new=new)
+        refresh_totals(connection)
         for state in chunk.sealable:
             if state.known:
                 state.files.seal(connection, state.known.run, state.listing.mtime_ns)
-    found.changed += len(chunk.due)
+    found.changed += sum(one is not None for one in read)
     return chunk.runs
+
+
+def _write_new(
+    connection: LedgerConnection,
+    spool: int,
+    found: Sequence[NewRun],
+    batch: RowBatch,
+    intensity: Intensities,
+    user: SpoolUser | None,
+) -> None:
+    """Write runs of which the ledger had nothing. One of a user that does not count is noted as such. One that another
+    sync has written meanwhile, where files cannot be locked, stays as that one read it."""
+    counted = list[NewRun]()
+    refused = list[tuple[NewRun, str]]()
+    written = written_runs(connection, spool, [one.run_id for one in found])
+    for one in found:
+        if one.run_id in written:
+            continue
+        reason = None if user is None else user.refusal(connection, one.owner_uid, one.job_ids)
+        if reason is None:
+            counted.append(one)
+        else:
+            refused.append((one, reason))
+    for run in write_new(connection, spool, counted, batch, intensity):
+        if user is not None:
+            mark_users(connection, run)
+    for one, reason in refused:
+        files = RunFiles()
+        files.write(connection, refuse_run(connection, spool, one.run_id, one.owner_uid, files, reason))
 
 
 def _is_over(connection: sqlite3.Connection, state: RunState, run: int, at_ns: int) -> bool:
@@ -116,23 +155,27 @@ def _is_over(connection: sqlite3.Connection, state: RunState, run: int, at_ns: i
     return (
         not state.missing
         and is_settled(state.listing.mtime_ns, at_ns)
-        and is_complete(connection, run, state.files, at_ns)
+        and is_complete_in(connection, run, state.files, at_ns)
     )
 
 
 def look_at(
     connection: sqlite3.Connection, spool: int | None, runs: Sequence[RunDir], found: Found
-) -> Iterator[RunState]:
-    """What these runs have on disk and in the ledger, but for those that are sealed and as they were."""
+) -> Iterator[DueRun]:
+    """What these runs have on disk and in the ledger, but for those that are sealed and as they were. One of which the
+    ledger has nothing is not looked at here."""
     for run, known in with_known(connection, spool, runs):
+        if known is None:
+            yield run
+            continue
         try:
-            if known is not None and known.sealed_mtime_ns == os.lstat(run.path).st_mtime_ns:
+            if known.sealed_mtime_ns == os.lstat(run.path).st_mtime_ns:
                 continue
             listing = list_run(run)
         except OSError as error:
             found.skipped.append(f"{run.path}: cannot be read: {error.strerror}")
             continue
-        state = RunState(listing, known, RunFiles.of(connection, known and known.run))
+        state = RunState(listing, known, RunFiles.of(connection, known.run))
         found.vanished_files += [f"{run.run_id}/{name}" for name in state.missing]
         yield state
 
@@ -142,7 +185,6 @@ def _write(
     spool: int,
     read: ReadRun,
     batch: RowBatch,
-    new: list[JobRow],
     skipped: list[str],
     at_ns: int,
     user: SpoolUser | None,
@@ -151,18 +193,17 @@ def _write(
     own, state = RowBatch(), read.state
     connection.execute("SAVEPOINT run")
     try:
-        run, jobs = write_rows(connection, spool, read, own, user)
+        run = write_rows(connection, spool, read, own, user)
         # A user's run not before Slurm's accounting has been compared with it: at the next sync.
         if user is None and _is_over(connection, state, run, at_ns):
-            state.files.seal(connection, run, state.listing.mtime_ns, is_new=state.known is None)
+            state.files.seal(connection, run, state.listing.mtime_ns)
         else:
             state.files.write(connection, run)
     except OverflowError:
         connection.roll_back_to("run")
-        skipped.append(f"{state.listing.run_dir.path}: holds a number too large")
+        skipped.append(too_large(state.listing.run_dir.path))
         return False
     finally:
         connection.execute("RELEASE run")
     batch.extend(own)
-    new += jobs
     return True

@@ -41,6 +41,13 @@ def with_known(
             yield run, known.get(run.run_id)
 
 
+def written_runs(connection: sqlite3.Connection, spool: int, run_ids: Sequence[str]) -> set[str]:
+    """Those of some runs that the ledger has."""
+    marks = ", ".join("?" * len(run_ids))
+    query = f"SELECT run_id FROM runs WHERE spool = ? AND run_id IN ({marks})"
+    return {run_id for (run_id,) in connection.execute(query, (spool, *run_ids))}
+
+
 @dataclass
 class RunState:
     """A run directory as it was listed, the run's row in the ledger where it has one, and its files there."""

@@ -18,7 +18,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.quick import dataclass
@@ -151,17 +151,28 @@ def _unsealed(
             yield run
 
 
-def is_complete(connection: sqlite3.Connection, run: int, files: RunFiles, at_ns: int) -> bool:
+class AttemptEnd(NamedTuple):
+    """What is known of an attempt of a job: when it ended, and whether it is a task of an array."""
+
+    job_id: str
+    restart: int
+    ended_ns: int | None
+    in_array: bool
+
+
+def is_complete_in(connection: sqlite3.Connection, run: int, files: RunFiles, at_ns: int) -> bool:
+    """``is_complete`` of a run that the ledger has."""
+    (backend,) = connection.execute(_BACKEND, (run,)).fetchone()
+    attempts = connection.execute(_ATTEMPTS, (run,)).fetchall()
+    return is_complete(files, backend, [AttemptEnd(*attempt) for attempt in attempts], at_ns)
+
+
+def is_complete(files: RunFiles, backend: str | None, attempts: Sequence[AttemptEnd], at_ns: int) -> bool:
     """Whether nothing more is expected of the jobs of a run, all of whose files have been read. Without Slurm an end
     record is enough, and one without samples needs no facts of its nodes."""
     if files.unread:
         return False
-    has_states = connection.execute(
-        "SELECT backend IS NULL OR backend NOT IN (SELECT text FROM texts WHERE name IN ('run', 'local'))"
-        " FROM runs WHERE run = ?",
-        (run,),
-    ).fetchone()[0]
-    attempts = connection.execute(_ATTEMPTS, (run,)).fetchall()
+    has_states = backend not in _WITHOUT_STATES
     for job_id, restart, ended_ns, in_array in attempts:
         key = JobKey(job_id, restart)
         slurm, has_end = files.document(JobState, "slurm", key), files.counts("end", key)
@@ -178,6 +189,10 @@ def is_complete(connection: sqlite3.Connection, run: int, files: RunFiles, at_ns
     return bool(attempts)
 
 
+_WITHOUT_STATES = frozenset({"run", "local"})
+"""The backends of whose jobs Slurm has no state."""
+
+_BACKEND = "SELECT texts.name FROM runs LEFT JOIN texts ON texts.text = runs.backend WHERE run = ?"
 _ATTEMPTS = "SELECT job_id, restart, ended_wall_ns, array_job_id NOT NULL FROM jobs WHERE run = ?"
 
 

@@ -16,7 +16,9 @@ from hpcfrugal.ledger.agent_jobs import refresh_measured
 from hpcfrugal.ledger.clusters import missing_clusters, take_clusters
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import Defaults, known_defaults, use_defaults
+from hpcfrugal.ledger.footprints import Intensities
 from hpcfrugal.ledger.intensity_files import missing_intensities, take_intensities
+from hpcfrugal.ledger.new_runs import NewRunTerms
 from hpcfrugal.ledger.refresh import refresh_ledger
 from hpcfrugal.ledger.rows import MetaRow
 from hpcfrugal.ledger.run_files import RunFiles
@@ -171,10 +173,13 @@ def _fill(connection: LedgerConnection, of: LedgerSpool, found: Found, progress:
     at_ns = now_ns()
     months = list(months_of(connection, spool, spool_root, found.skipped, at_ns))
     total, done = sum(len(month.runs) for month in months), 0
-    with RunReaders(total) as readers:
+    intensity = Intensities(connection)
+    # A user's run is not sealed before Slurm's accounting has been compared with it: at the next sync.
+    terms = NewRunTerms(at_ns, user is None, known_defaults(connection))
+    with RunReaders(total, terms, intensity) as readers:
         for month in months:
             before = len(found.skipped) + len(found.vanished_files)
-            for runs in read_runs(connection, spool, month.runs, found, at_ns, readers, user):
+            for runs in read_runs(connection, spool, month.runs, found, at_ns, readers, intensity, user):
                 done += runs
                 if progress is not None:
                     progress(done, total)

@@ -13,6 +13,9 @@ from hpcfrugal.ledger.dictionary import Dictionary
 
 _R = TypeVar("_R")
 
+TableRow = tuple["LedgerTable[Any]", list[Any]]
+"""A table and what its ``values_of`` gives."""
+
 _OWNERS = {
     "spool": "spools",
     "run": "runs",
@@ -78,6 +81,9 @@ class LedgerTable(Generic[_R]):
             if column in self.interned and not fields[places[0]].optional
         ]
         self._insert = self._insertion()
+        self._insert_new = (
+            f"INSERT INTO {name} ({row_key}, {', '.join(self.columns)}) VALUES (?{', ?' * len(self.columns)})"
+        )
         self._stored = self._storing()
 
     def _dictionary(self, mark: Interned, fields: Sequence[RecordField]) -> Dictionary:
@@ -161,6 +167,18 @@ class LedgerTable(Generic[_R]):
         stored = self._stored
         connection.executemany(self._insert, [[owner, *stored(connection, values)] for owner, values in rows])
 
+    def insert_new(self, connection: LedgerConnection, rows: Iterable[tuple[int | None, list[Any]]]) -> Sequence[int]:
+        """Insert rows of which the table has none with their key, each with its owner (None where it has none) and what
+        ``values_of`` gives; returns the rows' own keys, in their order. Inside a transaction."""
+        first = (connection.execute(f"SELECT max({self.row_key}) FROM {self.name}").fetchone()[0] or 0) + 1
+        stored = self._stored
+        values = [
+            [key, *(() if owner is None else (owner,)), *stored(connection, values)]
+            for key, (owner, values) in enumerate(rows, first)
+        ]
+        connection.executemany(self._insert_new, values)
+        return range(first, first + len(values))
+
     def values_of(self, record: _R) -> list[Any]:
         """The values of a record for ``RowBatch``. Raises ``OverflowError`` for an integer that SQLite cannot hold."""
         values = self.codec.row(record)
@@ -211,6 +229,11 @@ class RowBatch:
     def add(self, table: LedgerTable[Any], values: list[Any], owner: int) -> None:
         """Add a row with the values of ``table.values_of``."""
         self._rows.setdefault(table, []).append((owner, values))
+
+    def add_all(self, rows: Iterable[TableRow], owner: int) -> None:
+        """Add rows of one owner."""
+        for table, values in rows:
+            self._rows.setdefault(table, []).append((owner, values))
 
     def extend(self, other: RowBatch) -> None:
         """Add all rows of another batch."""

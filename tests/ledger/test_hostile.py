@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from fake_spool import GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 
-from hpcfrugal.ledger import run_reading
+from hpcfrugal.ledger import new_runs, run_reading
 from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.groups import grouped
-from hpcfrugal.ledger.ingest import ReadRun
 from hpcfrugal.ledger.packed import BUCKETS
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
@@ -138,22 +137,30 @@ def test_a_refused_file_leaves_none_of_its_earlier_rows(spool: FakeSpool) -> Non
     assert dump(spool.ledger) == grown
 
 
+@pytest.mark.parametrize("known", [False, True])
 def test_a_run_that_fails_for_a_number_does_not_stop_the_others(
-    spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
+    spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
-    bad, good = spool.whole_run("18"), spool.whole_run("17")
-    real = run_reading.write_rows
+    bad = spool.whole_run("18")
+    if known:
+        sync(spool.root, spool.ledger)
+        bad.end(exit_code=3, job_id="18")
+    good = spool.whole_run("17")
+    module, name = (run_reading, "write_rows") if known else (new_runs, "run_row")
+    real = getattr(module, name)
 
-    def fail(connection: Any, spool_key: int, read: ReadRun, batch: Any, user: Any) -> tuple[int, list[Any]]:
-        found = real(connection, spool_key, read, batch, user)
-        if read.state.listing.run_dir == bad.run_dir:
+    def fail(*arguments: Any) -> Any:
+        found = real(*arguments)
+        of = arguments[2].state.listing.run_dir.run_id if known else arguments[0].run_id
+        if of == bad.run_dir.run_id:
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
         return found
 
-    monkeypatch.setattr(run_reading, "write_rows", fail)
+    monkeypatch.setattr(module, name, fail)
     result = sync(spool.root, spool.ledger)
     assert result.skipped == (f"{bad.run_dir.path}: holds a number too large",)
-    assert [job.run_id for job in jobs(spool).values()] == [good.run_id]
+    assert good.run_id in {job.run_id for job in jobs(spool).values()}
+    assert {job.exit_code for job in jobs(spool).values()} == {0}
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from pathlib import Path
 
 import pytest
 from fake_spool import FakeSpool
+from planned_runs import tell
 
 from hpcfrugal.core.user import user_name
 from hpcfrugal.ledger import run_readers, run_reading
+from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.export import dump
-from hpcfrugal.ledger.sync import SyncResult, sync
+from hpcfrugal.ledger.footprints import Intensities
+from hpcfrugal.ledger.new_runs import NewRunTerms
+from hpcfrugal.ledger.sync import SyncResult, rebuild, sync
 from hpcfrugal.spool.documents import LabelsDocument, write_document
 
 
@@ -46,7 +51,7 @@ def test_the_ledger_is_the_same(spool: FakeSpool, tmp_path: Path, monkeypatch: p
     fill(spool)
     here: list[int] = []
     read_here = run_readers.read_here
-    monkeypatch.setattr(run_readers, "read_here", lambda states: here.append(len(states)) or read_here(states))
+    monkeypatch.setattr(run_readers, "read_here", lambda due, *more: here.append(len(due)) or read_here(due, *more))
     by_processes = synced(spool, tmp_path / "by_processes.db")
     assert here == [2]
     monkeypatch.setattr(run_readers, "_READ_ALONE", 256)
@@ -66,9 +71,30 @@ def test_what_a_process_does_not_read_is_read_without_it(
     assert synced(spool, tmp_path / "alone.db") == by_processes
 
 
+@pytest.mark.usefixtures("few")
+def test_intensities_that_the_ledger_has_count_for_runs_that_processes_read(
+    spool: FakeSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(spool, 50.0, -100, 100)
+    ledgers = tmp_path / "by_processes.db", tmp_path / "alone.db"
+    for ledger in ledgers:
+        sync(spool.root, ledger)
+    spool.user = user_name()
+    for number in range(8):
+        spool.whole_run(str(17 + number), carbon={"zone": "FR" if number % 2 else "DE", "pue": 1.2})
+    by_processes = synced(spool, ledgers[0])
+    monkeypatch.setattr(run_readers, "_READ_ALONE", 256)
+    assert synced(spool, ledgers[1]) == by_processes
+    rows = [line for line in by_processes[1] if line.startswith("job_totals ")]
+    assert sum("energy-charts" in row for row in rows) == 4
+    rebuild(spool.root, ledgers[0])
+    assert dump(ledgers[0]) == by_processes[1]
+
+
 def test_a_small_sync_starts_no_process(spool: FakeSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", None)
-    with run_readers.RunReaders(1023) as readers:
+    terms = NewRunTerms(0, seals=True, defaults=Defaults())
+    with run_readers.RunReaders(1023, terms, Intensities(sqlite3.connect(":memory:"))) as readers:
         for _ in range(5):
             assert readers.read([])() == []
         assert readers.ahead == 0

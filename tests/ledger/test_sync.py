@@ -237,9 +237,11 @@ def test_a_sync_that_is_killed_leaves_a_sound_ledger(spool: FakeSpool) -> None:
         "def kill(*_):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
         "if sys.argv[3] == 'between':\n    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]), kill)\n"
         "else:\n"
-        "    whole = run_reading._write\n"
-        "    is_bad = lambda read: '7' in read.state.listing.run_dir.run_id\n"
-        "    run_reading._write = lambda c, p, read, *more: kill() if is_bad(read) else whole(c, p, read, *more)\n"
+        "    whole = run_reading._write_new\n"
+        "    def write(connection, spool, found, *more):\n"
+        "        whole(connection, spool, found, *more)\n"
+        "        any('7' in run.run_id for run in found) and kill()\n"
+        "    run_reading._write_new = write\n"
         "    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     for where in ("inside", "between", "inside"):
