@@ -87,7 +87,6 @@ def missing_agents(connection: sqlite3.Connection, spool: int | None, spool_root
     return missing_files(connection, AGENT_FILES, spool, paths, AGENTS_DIR)
 
 
-@paused_collection()
 def files_to_read_whole(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> list[ChangedAgentFile]:
     """The files that a sync would read from their beginning."""
     rows = connection.execute("SELECT name FROM agent_files WHERE spool = ? AND place NOT NULL", (spool,))
@@ -95,6 +94,7 @@ def files_to_read_whole(connection: sqlite3.Connection, spool: int | None, spool
     return [one for one in _changed(connection, spool, spool_root) if one.name not in goes_on]
 
 
+@paused_collection()
 def take_agents(
     connection: LedgerConnection, spool: int, spool_root: Path, skipped: list[str], progress: Progress | None = None
 ) -> int:
@@ -143,6 +143,7 @@ def _checked(one: ChangedAgentFile, owner_uid: int) -> int:
     return uid
 
 
+@paused_collection()
 def rows_of_file(one: ChangedAgentFile, owner_uid: int) -> AgentFileRows:
     """The rows of a whole file. Raises ``UnsafeFile``, also where it cannot be read."""
     return _rows_of(one, _read_whole(one, _checked(one, owner_uid)))

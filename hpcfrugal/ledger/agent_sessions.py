@@ -18,7 +18,8 @@ from hpcfrugal.ledger.session_accounts import (
     LifeName,
     SessionAccounts,
     SessionSums,
-    taken_of,
+    columns_of,
+    rows_of_columns,
 )
 from hpcfrugal.ledger.tables import AGENT_JOBS, AGENT_SESSIONS, NODE_CHANNELS
 from hpcfrugal.spool.agent_records import AgentHeader, AgentJob, AgentRecord
@@ -70,8 +71,9 @@ def _node_channels(read: ReadSession) -> Iterator[NodeChannelRow]:
     accounts = read.accounts
     sums, latest, header = accounts.sums, accounts.latest, accounts.header
     idle_power: dict[str, str] = {one.component: idle_power_text(one.power_uw, one.source) for one in header.idle_power}
+    energies, rests = (columns_of(rows, len(accounts.kept)) for rows in (sums.energy, sums.rest))
     for number, (at, kind) in enumerate(zip(accounts.kept, channel_kinds(header, accounts.kept), strict=True)):
-        columns = (sums.energy[number], sums.rest[number], sums.missing[number])
+        columns = (energies[number], rests[number], sums.missing[number])
         energy_uj, rest_uj = (sum(column.values()) for column in columns[:2])
         known = bool(energy_uj) or (latest is not None and latest.energy_uj[at] is not None)
         yield NodeChannelRow(
@@ -100,7 +102,7 @@ def _job_rows(read: ReadSession, names: Iterable[LifeName]) -> Iterator[AgentJob
             name=name[0],
             idle_uj=_idle_uj(account.latest, read.accounts.kept),
             job=None,
-            packed=pack_columns(account.by_bucket),
+            packed=pack_columns(columns_of(account.by_bucket, len(read.accounts.kept))),
         )
 
 
@@ -129,10 +131,13 @@ def restored(
             connection, "SELECT ?", (agent_file, session, *name), "session = ? AND agent_jobs.name = ? AND first_ns = ?"
         ):
             by_bucket = _filled(unpack_columns(found.packed), len(rows))
-            return JobAccount(job, found.first_wall_ns, found.last_wall_ns, found.ended, by_bucket, taken_of(by_bucket))
+            taken = [sum(amounts.values()) for amounts in by_bucket]
+            known_rows = rows_of_columns(by_bucket)
+            return JobAccount(job, found.first_wall_ns, found.last_wall_ns, found.ended, known_rows, taken)
         return None
 
-    sums = SessionSums(rest, energy, missing, list(gone_uj), row.ended_wall_ns, row.records, row.stopped)
+    of_node = rows_of_columns(rest), rows_of_columns(energy)
+    sums = SessionSums(*of_node, missing, list(gone_uj), row.ended_wall_ns, row.records, row.stopped)
     return SessionAccounts(header, sums, latest, known)
 
 

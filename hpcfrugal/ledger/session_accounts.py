@@ -7,7 +7,7 @@ lost or there twice. Pure functions; a session may be read in parts, with the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import add, lt, sub
 
@@ -16,6 +16,9 @@ from hpcfrugal.spool.agent_records import AgentHeader, AgentJob, AgentRecord
 
 Amounts = dict[int, int]
 """An amount by the start of its bucket in ns."""
+
+AmountRows = dict[int, list[int]]
+"""An amount of each channel that is kept, by the start of its bucket in ns."""
 
 LifeName = tuple[str, int]
 """What tells the jobs of a session apart: name and ``first_ns``, as in ``JobLife``."""
@@ -41,7 +44,7 @@ class JobAccount:
     first_wall_ns: int
     last_wall_ns: int
     ended: bool
-    by_bucket: list[Amounts]
+    by_bucket: AmountRows
     taken: list[int]
 
 
@@ -49,8 +52,8 @@ class JobAccount:
 class SessionSums:
     """What a session has come to. ``gone_uj`` is what jobs had that ended since the last record."""
 
-    rest: list[Amounts]
-    energy: list[Amounts]
+    rest: AmountRows
+    energy: AmountRows
     missing: list[Amounts]
     gone_uj: list[int]
     last_wall_ns: int
@@ -61,8 +64,7 @@ class SessionSums:
     @classmethod
     def of(cls, channels: int, wall_ns: int) -> SessionSums:
         """Those of a session that begins."""
-        rest, energy, missing = ([Amounts() for _ in range(channels)] for _ in range(3))
-        return cls(rest, energy, missing, [0] * channels, wall_ns)
+        return cls({}, {}, [Amounts() for _ in range(channels)], [0] * channels, wall_ns)
 
 
 class _Span:
@@ -73,14 +75,24 @@ class _Span:
         self._bucket = bucket
         self._instants = Instants([start_ns, end_ns]) if end_ns > bucket + BUCKET_NS else None
 
-    def put(self, sums: Amounts, amount: int) -> None:
-        """Add an amount to those of the buckets, in proportion to time."""
-        if not amount:
+    def put(self, sums: AmountRows, amounts: list[int]) -> None:
+        """Add amounts to those of the buckets, in proportion to time."""
+        if not any(amounts):
             return
         if self._instants is None:
-            sums[self._bucket] = sums.get(self._bucket, 0) + amount
+            before = sums.get(self._bucket)
+            sums[self._bucket] = amounts if before is None else list(map(add, before, amounts))
             return
-        for bucket, part in self._instants.by_bucket([0, amount]).items():
+        columns = [self._instants.by_bucket([0, amount]) for amount in amounts]
+        for bucket in columns[0]:
+            row = [column[bucket] for column in columns]
+            if any(row):
+                sums[bucket] = list(map(add, sums[bucket], row)) if bucket in sums else row
+
+    def put_one(self, sums: Amounts, amount: int) -> None:
+        """Add one amount."""
+        parts = {self._bucket: amount} if self._instants is None else self._instants.by_bucket([0, amount])
+        for bucket, part in parts.items():
             sums[bucket] = sums.get(bucket, 0) + part
 
 
@@ -108,12 +120,12 @@ class SessionAccounts:
         self._gone_uj = [0] * len(self.kept)
         self._offset_ns = header.wall_ns - header.boottime_ns
         self._interval_ns = round((header.interval_s or 1) * 1e9)
-        self._present: set[LifeName] = set() if latest is None else {_name(job) for job in latest.jobs}
+        self._present: set[LifeName] = set() if latest is None else set(latest.names)
 
     def take(self, record: AgentRecord) -> None:
         """Take the next record."""
         at_ns = record.boottime_ns + self._offset_ns
-        present = {_name(job) for job in record.jobs}
+        present = set(record.names)
         self._note_missing(record, at_ns)
         if self._from is None or self.latest is None:
             self._note_gone()
@@ -142,11 +154,11 @@ class SessionAccounts:
         start_ns = min(max(latest_ns, account.first_wall_ns), at_ns)
         span = _Span(start_ns, at_ns)
         grown = self._grow(account, job, span)
+        span.put(self.sums.energy, grown)
         if at_ns <= latest_ns and self.latest is not None:
             # a late line: what a record did not give to the job was in the rest
-            for index, amount in enumerate(grown):
-                span.put(self.sums.rest[index], -amount)
-                span.put(self.sums.energy[index], -amount)
+            for sums in (self.sums.rest, self.sums.energy):
+                span.put(sums, [-amount for amount in grown])
         else:
             self.sums.gone_uj = list(map(add, self.sums.gone_uj, grown))
         account.ended, account.last_wall_ns = True, max(account.last_wall_ns, at_ns)
@@ -178,7 +190,7 @@ class SessionAccounts:
             measured_ns = record.measured_ns[at] - (0 if before is None else before.measured_ns[at])
             missing_ns = at_ns - start_ns - measured_ns
             if missing_ns > self._interval_ns // 2:
-                _Span(start_ns, at_ns).put(self.sums.missing[index], missing_ns)
+                _Span(start_ns, at_ns).put_one(self.sums.missing[index], missing_ns)
 
     def _add(self, record: AgentRecord, times_ns: list[int], whole: Sequence[int | None]) -> None:
         """Put what rose between two times into buckets: that of the jobs in ``record``, and the rest of ``whole``."""
@@ -188,22 +200,21 @@ class SessionAccounts:
             account = self._account(job, times_ns[1])
             start_ns = min(max(times_ns[0], account.first_wall_ns), times_ns[1])
             own = span if start_ns == times_ns[0] else _Span(start_ns, times_ns[1])
-            rest = list(map(sub, rest, self._grow(account, job, own)))
+            grown = self._grow(account, job, own)
+            own.put(sums.energy, grown)
+            rest = list(map(sub, rest, grown))
             account.last_wall_ns = max(account.last_wall_ns, times_ns[1])
-        for index, amount in enumerate(rest):
-            span.put(sums.rest[index], amount)
-            span.put(sums.energy[index], amount)
+        span.put(sums.rest, rest)
+        span.put(sums.energy, rest)
         self._gone_uj = [0] * len(self.kept)
 
     def _grow(self, account: JobAccount, job: AgentJob, span: _Span) -> list[int]:
-        """Put what a job had since into its buckets and into those of the node; how much that is by channel."""
+        """Put what a job had since into its buckets; how much that is by channel."""
         now = [job.energy_uj[at] for at in self.kept]
         if any(map(lt, now, account.taken)):
             now = list(map(max, now, account.taken))
         grown = list(map(sub, now, account.taken))
-        for columns in (account.by_bucket, self.sums.energy):
-            for amounts, amount in zip(columns, grown, strict=True):
-                span.put(amounts, amount)
+        span.put(account.by_bucket, grown)
         account.taken, account.latest = now, job
         self.changed.add(_name(job))
         return grown
@@ -215,8 +226,7 @@ class SessionAccounts:
             # what it had at its first sample was drawn since the one before
             first_ns = job.first_ns + self._offset_ns - self._interval_ns
             first_ns = min(max(first_ns, self.header.wall_ns), at_ns)
-            count = len(self.kept)
-            account = JobAccount(job, first_ns, at_ns, False, [{} for _ in range(count)], [0] * count)
+            account = JobAccount(job, first_ns, at_ns, False, {}, [0] * len(self.kept))
         self.sums.jobs[name] = account
         return account
 
@@ -225,6 +235,12 @@ def _name(job: AgentJob) -> LifeName:
     return job.sluid or job.job_id or "", job.first_ns
 
 
-def taken_of(by_bucket: Iterable[Amounts]) -> list[int]:
-    """What has been put into these buckets, by column."""
-    return [sum(amounts.values()) for amounts in by_bucket]
+def columns_of(rows: AmountRows, count: int) -> list[Amounts]:
+    """The amounts of each of ``count`` channels by bucket."""
+    return [{bucket: row[at] for bucket, row in rows.items()} for at in range(count)]
+
+
+def rows_of_columns(columns: Sequence[Amounts]) -> AmountRows:
+    """The reverse of ``columns_of``."""
+    buckets = set[int]().union(*columns)
+    return {bucket: [column.get(bucket, 0) for column in columns] for bucket in buckets}

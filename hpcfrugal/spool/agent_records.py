@@ -8,8 +8,8 @@ plus that of jobs that have ended, plus that of the jobs in it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from operator import gt, lt
+from collections.abc import Mapping, Sequence
+from operator import gt, itemgetter, lt
 from typing import Annotated, Any, Literal, TypeVar
 
 from hpcfrugal.core.quick import dataclass
@@ -125,6 +125,11 @@ class AgentRecord:
     node_busy_us: Annotated[int | None, STRICT]
     jobs: Annotated[tuple[AgentJob, ...], STRICT] = ()
 
+    @property
+    def names(self) -> list[tuple[str, int]]:
+        """What ``JobLife`` has of each of its jobs."""
+        return [(job.sluid or job.job_id or "", job.first_ns) for job in self.jobs]
+
 
 def parse_agent_header(data: Mapping[str, Any], node: str, bad: Counter[str]) -> AgentHeader:
     """A header of ``node``; fields that are wrong but not needed are counted in ``bad``. Raises ``BadLine``."""
@@ -158,7 +163,7 @@ def parse_agent_record(
             or (job.idle_uj and not _is_part(job.idle_uj, job.energy_uj))
         ):
             _check_job(job, header, record.boottime_ns)
-    whole = list(map(_known, record.energy_uj))
+    whole = _known(record.energy_uj)
     parts = zip(record.rest_uj, record.ended_uj, *(job.energy_uj for job in record.jobs), strict=True)
     if whole != list(map(sum, parts)):
         raise BadLine("record in which jobs and rest are not the energy of the node")
@@ -166,7 +171,7 @@ def parse_agent_record(
         raise BadLine("record of more energy than there can be")
     if before is not None and (
         record.boottime_ns < before.boottime_ns
-        or any(map(lt, whole, map(_known, before.energy_uj)))
+        or any(map(lt, whole, _known(before.energy_uj)))
         or any(map(lt, record.ended_uj, before.ended_uj))
         or any(map(lt, record.measured_ns, before.measured_ns))
     ):
@@ -187,14 +192,14 @@ def _is_part(parts_uj: tuple[int, ...], energies_uj: tuple[int, ...]) -> bool:
     return len(parts_uj) == len(energies_uj) and not any(map(gt, parts_uj, energies_uj))
 
 
-def _known(energy_uj: int | None) -> int:
-    return energy_uj or 0
+def _known(energies_uj: Sequence[int | None]) -> list[int]:
+    return [energy_uj or 0 for energy_uj in energies_uj]
 
 
 _KEYS = frozenset(codec(AgentRecord).keys)
 _JOB_KEYS = [key for key in codec(AgentJob).keys if key != "ended_ns"]
-_LISTS = ("energy_uj", "rest_uj", "ended_uj", "measured_ns", "errors")
-_INTEGER = {int}
+_LISTS = itemgetter("energy_uj", "rest_uj", "ended_uj", "measured_ns", "errors")
+_INTEGER, _LIST = {int}, {list}
 
 
 def _usual_record(data: Mapping[str, Any], channels: int) -> AgentRecord | None:
@@ -202,37 +207,38 @@ def _usual_record(data: Mapping[str, Any], channels: int) -> AgentRecord | None:
     other, which is then read field by field."""
     if data.keys() != _KEYS or data["kind"] not in ("record", "end") or type(data["jobs"]) is not list:
         return None
-    lists = [data[name] for name in _LISTS]
-    if any(type(one) is not list or len(one) != channels for one in lists):
+    lists = _LISTS(data)
+    if set(map(type, lists)) != _LIST or set(map(len, lists)) != {channels}:
         return None
     energy_uj, rest_uj, ended_uj, measured_ns, errors = lists
     wall_ns, boottime_ns, busy_us = data["wall_ns"], data["boottime_ns"], data["node_busy_us"]
     numbers = [wall_ns, boottime_ns, *rest_uj, *ended_uj, *measured_ns, *errors]
-    maybe, jobs = [busy_us, *energy_uj], []
+    numbers += [number for number in (busy_us, *energy_uj) if number is not None]
+    jobs = []
     for job in data["jobs"]:
         if type(job) is not dict or list(job) != _JOB_KEYS:
             return None
         job_id, sluid, uid, first_ns, cpus, cpu_us, of_job, idle_uj = job.values()
-        if type(of_job) is not list or type(idle_uj) is not list:
+        if type(of_job) is not list or type(idle_uj) is not list or not (uid is None or type(uid) is int):
             return None
-        if not (_is_name(job_id) and _is_name(sluid) and (uid is None or (type(uid) is int and uid <= MAX_UID))):
+        if job_id is not None and not (type(job_id) is str and job_id.isascii()):
+            return None
+        if sluid is not None and not (type(sluid) is str and sluid.isascii()):
             return None
         if cpus is not None and (type(cpus) is not int or not 0 < cpus <= MAX_CPUS):
             return None
-        maybe.append(uid)
+        if uid is not None:
+            if uid > MAX_UID:
+                return None
+            numbers.append(uid)
         numbers += (first_ns, cpu_us, *of_job, *idle_uj)
         jobs.append(AgentJob(job_id, sluid, uid, first_ns, cpus, cpu_us, tuple(of_job), tuple(idle_uj)))
-    numbers += maybe if None not in maybe else [number for number in maybe if number is not None]
     if set(map(type, numbers)) != _INTEGER or min(numbers) < 0 or max(numbers) > MAX_INT or wall_ns > MAX_WALL_NS:
         return None
     if max(errors, default=0) > MAX_COUNT:
         return None
     of_node = (tuple(energy_uj), tuple(rest_uj), tuple(ended_uj), tuple(measured_ns), tuple(errors))
     return AgentRecord(data["kind"], wall_ns, boottime_ns, *of_node, busy_us, tuple(jobs))
-
-
-def _is_name(value: object) -> bool:
-    return value is None or (type(value) is str and value.isascii())
 
 
 def _check_job(job: AgentJob, header: AgentHeader, at_ns: int) -> None:
