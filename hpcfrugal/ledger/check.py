@@ -101,7 +101,7 @@ def _look(
 ) -> None:
     """Compare what is in a spool with what the ledger was filled from; ``leave_out`` gets what cannot be compared."""
     spool_root = of.path
-    spool = key_of(connection, spool_root)
+    spool = key_of(connection, spool_root, of.user)
     runs = list(iter_runs(spool_root, lambda entry, reason: found.skipped.append(f"{entry}: {reason}")))
     vanished = vanished_runs(connection, spool, runs)
     files = vanished_files(connection, spool, runs, spool_root)

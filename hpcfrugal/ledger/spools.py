@@ -29,18 +29,22 @@ def path_of(spool_root: Path) -> str:
     return clean_text(os.path.realpath(spool_root))
 
 
-def key_of(connection: sqlite3.Connection, spool_root: Path) -> int | None:
-    """The key of a spool; None where the ledger has none of it. One that was moved keeps its key."""
+def key_of(connection: sqlite3.Connection, spool_root: Path, user: str | None = None) -> int | None:
+    """The key of a spool, ``user`` as in ``SpoolRow``; None where the ledger has none of it. One that was moved keeps
+    its key."""
     row = connection.execute("SELECT spool FROM spools WHERE path = ?", (path_of(spool_root),)).fetchone()
-    return int(row[0]) if row is not None else _moved_from(connection, spool_root)
+    return int(row[0]) if row is not None else _moved_from(connection, spool_root, user)
 
 
-def _moved_from(connection: sqlite3.Connection, spool_root: Path) -> int | None:
-    """The spool that ``spool_root`` was before it was moved: its path is gone, and its newest run is here, or its
-    newest text of sacct, whose name has the time at which Slurm was asked: a site's spool may have no runs."""
+def _moved_from(connection: sqlite3.Connection, spool_root: Path, user: str | None) -> int | None:
+    """The spool that ``spool_root`` was before it was moved: its path is gone, it was the same user's, and its newest
+    run is here, or its newest text of sacct, whose name has the time at which Slurm was asked: a site's spool may have
+    no runs."""
     rows = connection.execute(
         "SELECT spool, path, (SELECT max(run_id) FROM runs WHERE runs.spool = spools.spool),"
-        " (SELECT max(name) FROM accounting_files AS texts WHERE texts.spool = spools.spool) FROM spools ORDER BY spool"
+        " (SELECT max(name) FROM accounting_files AS texts WHERE texts.spool = spools.spool) FROM spools"
+        " LEFT JOIN texts AS users ON users.text = spools.user WHERE users.name IS ? ORDER BY spool",
+        (user,),
     ).fetchall()
     for spool, path, run_id, text in rows:
         if os.path.isdir(path):
@@ -54,10 +58,10 @@ def _moved_from(connection: sqlite3.Connection, spool_root: Path) -> int | None:
 
 def key_for(connection: LedgerConnection, spool: LedgerSpool) -> int:
     """The key of a spool, whose row is made where it is missing, inside the caller's transaction."""
-    known, path = key_of(connection, spool.path), path_of(spool.path)
+    known, path = key_of(connection, spool.path, spool.user), path_of(spool.path)
+    connection.execute("UPDATE spools SET path = ? WHERE spool = ? AND path != ?", (path, known, path))
     if known is None or spool.user is not None:
         return SPOOLS.insert(connection, SpoolRow(path, spool.user))
-    connection.execute("UPDATE spools SET path = ? WHERE spool = ? AND path != ?", (path, known, path))
     return known
 
 

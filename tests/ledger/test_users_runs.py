@@ -19,7 +19,7 @@ from hpcfrugal.ledger.energy_audit import audit_energy
 from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.rows import JobRow
-from hpcfrugal.ledger.spools import LedgerSpool
+from hpcfrugal.ledger.spools import LedgerSpool, key_of
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import rebuild, sync
 from hpcfrugal.spool.cluster_documents import ClusterFacts, NodeClass, SlurmSetup, store_cluster_document
@@ -249,3 +249,20 @@ def test_a_spool_that_is_not_the_users_any_more_is_not_read(centre: Centre) -> N
     done = sync(centre.site.root, centre.site.ledger, of_users=[LedgerSpool(centre.users.root, other)])
     assert done.skipped == (f"{centre.users.root}: cannot be read: belongs to uid {os.getuid()}, not to {other}",)
     assert dump(centre.site.ledger) == before
+
+
+def test_a_users_spool_that_was_moved_counts_once(centre: Centre, tmp_path: Path) -> None:
+    """The spool of another user, or of the site, is not taken for it, whatever runs it has."""
+    centre.users.whole_run()
+    answer(centre.site, hour())
+    centre.synced()
+    content = dump(centre.site.ledger)
+    moved = tmp_path / "project"
+    centre.users.root.rename(moved)
+    with open_ledger(centre.site.ledger) as connection:
+        assert [key_of(connection, moved, user) for user in (None, "daemon")] == [None, None]
+    result = sync(centre.site.root, centre.site.ledger, of_users=[LedgerSpool(moved, user_name())])
+    assert (result.runs, result.runs_changed, result.vanished, result.problem_files) == (1, 0, (), 0)
+    assert dump(centre.site.ledger) == content
+    rebuild(centre.site.root, centre.site.ledger)
+    assert dump(centre.site.ledger) == content
