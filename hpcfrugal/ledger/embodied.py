@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from hpcfrugal.accounting.embodied import EmbodiedNodes, embodied_by_node
 from hpcfrugal.ledger.rows import JobRow
+from hpcfrugal.spool.local_cluster import is_local
 
 
 def embodied_of(job: JobRow, classes: tuple[EmbodiedNodes, ...]) -> dict[str, tuple[int, int] | None]:
@@ -17,16 +18,23 @@ def embodied_of(job: JobRow, classes: tuple[EmbodiedNodes, ...]) -> dict[str, tu
     names = dict.fromkeys([*job.nodes, *(channel.node for channel in job.channels)])
     elapsed_ns = job.known_elapsed_ns
     return {
-        node: known[node].of(_cpus(job, node, known[node]), elapsed_ns) if node in known else None for node in names
+        node: known[node].of(_cpus(job, node, known[node], elapsed_ns), elapsed_ns) if node in known else None
+        for node in names
     }
 
 
-def _cpus(job: JobRow, node: str, of: EmbodiedNodes) -> int | Fraction | None:
-    """The CPUs that a job held on a node: as the sidecar found, else an equal part of those that Slurm gave it."""
+def _cpus(job: JobRow, node: str, of: EmbodiedNodes, elapsed_ns: int | None) -> int | Fraction | None:
+    """The CPUs that a job held on a node: as the sidecar found, else an equal part of those that Slurm gave it. Of a
+    job without an allocation those that it kept busy on average: so its energy is its part of the node too."""
     sessions = [one for one in job.sessions if one.node == node]
     if any(one.exclusive for one in sessions):
         return of.cpus
     found = [one.cpus_alloc for one in sessions if one.cpus_alloc is not None]
     if found:
         return max(found)
-    return Fraction(job.alloc_cpus, len(job.nodes)) if job.alloc_cpus is not None and job.nodes else None
+    if job.alloc_cpus is not None:
+        return Fraction(job.alloc_cpus, len(job.nodes)) if job.nodes else None
+    busy_us = [one.job_cpu_us for one in sessions if one.job_cpu_us is not None]
+    if not elapsed_ns or not busy_us or len(busy_us) < len(sessions) or not is_local(job.cluster):
+        return None
+    return Fraction(1000 * sum(busy_us), elapsed_ns)

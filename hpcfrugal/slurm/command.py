@@ -85,10 +85,9 @@ class SlurmCommand:
                 errors="replace",
             )
         except OSError as error:
-            raise SetupError(
-                f"{argv[0]} cannot be run: {error.strerror}",
-                hint="load the cluster's slurm module; `submit --backend local` runs a job on this machine instead",
-            ) from None
+            submits = "; `submit --backend local` runs a job on this machine instead" if argv[0] == "sbatch" else ""
+            hint = f"load the cluster's slurm module{submits}"
+            raise SetupError(f"{argv[0]} cannot be run: {error.strerror}", hint=hint) from None
 
     def result(self, timeout_s: float) -> Result:
         """Wait for its end.

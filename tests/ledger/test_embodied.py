@@ -74,6 +74,19 @@ def test_a_run_by_the_cpus_that_its_sidecar_found(spool: FakeSpool) -> None:
     assert shared.totals.sums.embodied_ug == (100_000_000 * 2 // 16 // 60, 200_000_000 * 2 // 16 // 60)
 
 
+def test_a_job_of_this_machine_by_its_cpu_time(spool: FakeSpool) -> None:
+    """It has no allocation: 60 s of CPU time in a minute are one CPU of 16."""
+    run = spool.run(None, backend="local")
+    run.cluster = "local:n1"
+    run.submitted("17")
+    run.samples([{**run.header("17"), "cpus_alloc": None, "exclusive": None}, *run.records([100.0, 10.0], 60)])
+    run.end()
+    (job,) = jobs_of(spool, NODES)
+    assert (job.alloc_cpus, job.sessions[0].job_cpu_us, job.known_elapsed_ns) == (None, 60 * 10**6, 60 * SECOND)
+    assert job.totals.sums.embodied_ug == (100_000_000 // 16 // 60, 200_000_000 // 16 // 60)
+    assert not job.totals.sums.embodied_lacking
+
+
 def test_what_lacks_figures_is_marked_and_nothing_is_shown_without_settings(spool: FakeSpool) -> None:
     answer(spool, row("1", NodeList="n[4-5]", NNodes="2"), row("2", NodeList="x", NNodes="1"), row("3"))
     partly, unknown, whole = jobs_of(spool, NODES)
