@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from hpcfrugal.sidecar.agent.node_accounts import NodeAccounts
 from hpcfrugal.sidecar.agent.node_job import NodeJob
-from hpcfrugal.sidecar.gpu_selection import DeviceList
 from hpcfrugal.sidecar.sensor_in_use import ActiveChannel
 from hpcfrugal.sidecar.sensors.base import Channel, Gpu
 
@@ -49,13 +48,11 @@ def gpu(uuid: str = GPU, scope: str = "job") -> Channel:
     return Channel("gpu", uuid, "fake", max_w=10**6, detail="", gpu_uuid=uuid, scope=scope)
 
 
-def job(
-    name: str, cpu_us: int = 0, gpus: list[str] | None = None, *, numbers: bool = True, cpus: int | None = None
-) -> NodeJob:
+def job(name: str, cpu_us: int = 0, gpus: list[str] | None = None, *, cpus: int | None = None) -> NodeJob:
     one = NodeJob(name, 0)
     one.cpu_us, one.cpus = cpu_us, cpus
     if gpus is not None:
-        one.gpus = DeviceList("SLURM_JOB_GPUS", gpus, all_devices=False, global_indices=numbers)
+        one.gpus = set(gpus)
     return one
 
 
@@ -132,7 +129,7 @@ def test_without_the_busy_time_of_the_node_all_is_the_rest() -> None:
 
 
 def test_a_gpu_belongs_to_its_holder_and_one_with_two_holders_to_none() -> None:
-    a, b = job("1", gpus=["0"]), job("2", gpus=["GPU-bb"], numbers=False)
+    a, b = job("1", gpus=["0"]), job("2", gpus=["GPU-bb"])
     node = Node(gpu(), gpu("GPU-bbbb"), gpu("GPU-cccc"), gpu(scope="node"), jobs=(a, b))
     node.read(1_000, 2_000, 3_000, 4_000)
     node.accounts.divide([a, b], 0, node.at_ns)

@@ -152,8 +152,7 @@ def test_id_and_user_of_a_job_that_is_named_by_its_sluid(tmp_path: Path) -> None
     fake.run(SLUID, 71)
     (job,) = groups_of(fake).read(1)
     assert (job.job_id, job.sluid, job.uid) == ("4711", SLUID, os.getuid())
-    assert job.gpus is not None
-    assert job.gpus.entries == ["0", "3"]
+    assert job.gpus == {"0", "3"}
 
 
 def test_a_job_is_looked_at_again_until_its_first_task_is_there(tmp_path: Path) -> None:
@@ -209,8 +208,81 @@ def test_shared_gpus_and_those_not_named_for_the_node_are_left_out(tmp_path: Pat
     fake.processes.put(71, 1, environ={"SLURM_JOB_ID": "17", **environ})
     fake.run("job_17", 71)
     (job,) = groups_of(fake).read(1)
-    assert job.gpus is not None
-    assert job.gpus.entries == []
+    assert job.gpus == set()
+
+
+@pytest.mark.parametrize("by_groups", [True, False])
+def test_a_job_holds_the_gpus_of_all_its_steps_on_the_node(tmp_path: Path, by_groups: bool) -> None:
+    """Whichever of its steps is seen first, and also one that begins later."""
+    fake = FakeGroups(tmp_path)
+    environ = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "n1", "SLURM_JOB_GPUS": "6", "SLURM_CPUS_ON_NODE": "4"}
+
+    def begin(number: int, gpus: dict[str, str]) -> None:
+        daemon, task = 100 + 10 * number, 101 + 10 * number
+        fake.processes.put(daemon, 1, comm="slurmstepd", title=f"slurmstepd: [17.{number}]", start=daemon)
+        fake.processes.put(task, daemon, start=task, environ=environ | gpus)
+        if by_groups:
+            fake.run("job_17", task, step=f"step_{number}/user/task_0")
+
+    if by_groups:
+        fake.put("job_17", 0)
+    # the number of the job is that of another node
+    begin(0, {"SLURM_STEP_ID": "0", "SLURM_STEP_GPUS": "0"})
+    begin(1, {"SLURM_STEP_ID": "1", "SLURM_JOB_NUM_NODES": "2", "CUDA_VISIBLE_DEVICES": "GPU-bbbb"})
+    jobs = NodeJobs(str(fake.proc), "n1")
+    jobs.note_gpus(any_there=True)
+    (job,) = jobs.read(1)
+    assert job.gpus == {"0", "GPU-bbbb"}
+    begin(2, {"SLURM_STEP_ID": "2", "SLURM_STEP_GPUS": "3"})
+    jobs.read(2)
+    assert job.gpus == {"0", "GPU-bbbb", "3"}
+    begin(3, {"SLURM_STEP_GPUS": "0"})  # of a script all of the job
+    jobs.read(3)
+    assert job.gpus == {"0", "GPU-bbbb", "3", "6"}
+
+
+def gpus_of_the_node(fake: FakeGroups) -> Path:
+    """Two of NVIDIA, whose numbers are not those of their devices, and one each of AMD and Intel; sysfs."""
+    for address, minor, uuid in (("0000:01:00.0", 1, "GPU-aaaa"), ("0000:02:00.0", 0, "GPU-bbbb")):
+        folder = fake.proc / "driver/nvidia/gpus" / address
+        folder.mkdir(parents=True)
+        (folder / "information").write_text(f"Model: \t\t A\nGPU UUID:   \t {uuid}\nDevice Minor: \t {minor}\n")
+    sysfs = fake.root / "sys"
+    for minor, address, unique in ((128, "0000:03:00.0", "cccc"), (129, "0000:04:00.0", "")):
+        device = sysfs / "devices" / address
+        device.mkdir(parents=True)
+        if unique:
+            (device / "unique_id").write_text(f"{unique}\n")
+        card = sysfs / "class/drm" / f"renderD{minor}"
+        card.mkdir(parents=True)
+        (card / "dev").write_text(f"226:{minor}\n")
+        (card / "device").symlink_to(device)
+    return sysfs
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpus"),
+    [
+        ("c 1:3 rwm\nc 195:0 rwm\nc 195:255 rwm\nb 226:128 rwm\n", {"GPU-bbbb"}),
+        ("c 226:128 rw\nc 226:129 rw\nc 136:* rwm\n", {"GPU-cccc", "PCI-0000:04:00.0"}),
+        ("c 1:3 rwm\n", set()),
+        ("a *:* rwm\n", {"7"}),  # what is denied is not shown
+        ("c 195:* rwm\nc 1:3 rwm\n", {"7"}),
+        ("c 195:0 rw\nc 195:1 rw\nc 226:128 rw\nc 226:129 rw\n", {"7"}),
+        ("", {"7"}),
+    ],
+)
+def test_gpus_are_those_that_the_group_lets_the_job_open(tmp_path: Path, devices: str, gpus: set[str]) -> None:
+    """Else those in the environment of a task."""
+    fake = FakeGroups(tmp_path, 1)
+    fake.put("job_17", 0)
+    fake.set("job_17", "devices", "devices.list", devices)
+    fake.processes.put(71, 1, environ={"SLURM_JOB_ID": "17", "SLURM_JOB_GPUS": "7"})
+    fake.run("job_17", 71)
+    jobs = NodeJobs(str(fake.proc), "n1")
+    jobs.note_gpus(any_there=True, sysfs=str(gpus_of_the_node(fake)))
+    (job,) = jobs.read(1)
+    assert job.gpus == gpus
 
 
 def step(proc: FakeProc, pid: int, job_id: str, node: str = "n1", own: int = 0) -> None:

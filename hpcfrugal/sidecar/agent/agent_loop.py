@@ -105,6 +105,7 @@ class NodeSampler:
         """Begin new sums at the latest sample, for a new header."""
         self.selection.adopt_opened()
         self.selection.restart()
+        self._jobs.note_gpus(any_there=bool(self.selection.gpus), sysfs=self._config.sysfs)
         self.present = [job for job in self.present if job.ended_ns is None]
         self._idle.begin(self.sampled_ns, self.selection.entries, jobs=bool(self.present))
         self._accounts = NodeAccounts(

@@ -14,12 +14,13 @@ import os
 
 from ..cgroup import GroupCpu, beside, count_in_list, is_sluid
 from ..sysfs import text_or_empty
+from .gpu_devices import allowed_gpus
 from .node_job import NodeJob
 from .step_processes import note_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 LOOKS = 10
 """Samples in which a new job's processes are looked at for its user; after that one in ``LOOK_EVERY``."""
@@ -82,6 +83,10 @@ class JobGroups:
         self._above: dict[str, GroupCpu] = {}
         self._above_us: dict[str, int | None] = {}
         self._is_first = True
+        self.has_gpus = False
+        """Whether the node has GPUs, so that each step of a job is to be looked at."""
+        self.gpu_devices: Mapping[str, str] = {}
+        """As that of the function."""
         self._is_listed = True
         """Whether all groups that were listed could be opened."""
 
@@ -116,12 +121,13 @@ class JobGroups:
         grown_us = sum([job.cpu_us - before_us.get(job, 0) for job, _ in [*self._jobs.values(), *ended]])
         self._end(ended, grown_us, now_ns)
         for job, group in self._jobs.values():
-            if not job.is_known:
+            if self.has_gpus or not job.is_known:
                 group.looks += 1
                 if group.looks <= LOOKS or group.looks % LOOK_EVERY == 0:
                     if job.cpus is None:
                         job.cpus = self._cpus(group)
-                    note_group(job, self._proc, group.directory)
+                    self._confine(job, group)
+                    note_group(job, self._proc, group.directory, again=self.has_gpus)
         self._is_first = False
         return [job for job, _ in [*self._jobs.values(), *ended]]
 
@@ -140,6 +146,15 @@ class JobGroups:
         """The CPUs to which Slurm confines the job (ConstrainCores); None where it does not."""
         directory = group.directory if group.version == 2 else beside(self._proc, group.directory, "cpuset")
         return None if directory is None else count_in_list(text_or_empty(f"{directory}/cpuset.cpus"))
+
+    def _confine(self, job: NodeJob, group: _Group) -> None:
+        """Note the GPUs to which Slurm confines the job (ConstrainDevices), where that can be seen."""
+        if group.version == 2 or not self.gpu_devices:
+            return
+        directory = beside(self._proc, group.directory, "devices")
+        allowed = allowed_gpus(text_or_empty(f"{directory}/devices.list"), self.gpu_devices) if directory else None
+        if allowed is not None:
+            job.gpus, job.is_confined = allowed, True
 
     def _listed(self, *, again: bool) -> Iterator[tuple[str, str, int, int | None]]:
         """Path, name, version and user of each group that is a job's."""

@@ -62,6 +62,8 @@ class JobProcesses:
         self._ticks_per_s = ticks_per_s()
         self._tick_us = 1_000_000 // self._ticks_per_s
         self._is_first = True
+        self.has_gpus = False
+        """As that of ``JobGroups``."""
 
     def read(self, now_ns: int) -> list[NodeJob]:
         """All jobs that are here, or have ended since the call before, with their CPU times."""
@@ -77,7 +79,7 @@ class JobProcesses:
             if is_new and self._is_first:
                 entry.base_ticks = ticks
             entry.job.cpu_us = max(entry.job.cpu_us, (ticks - entry.base_ticks) * self._tick_us)
-            if not entry.job.is_known:
+            if self.has_gpus or not entry.job.is_known:
                 self._note_tasks(entry.job, processes)
             found.append(entry.job)
         for job_id in [job_id for job_id in self._jobs if job_id not in members]:
@@ -159,8 +161,14 @@ class JobProcesses:
         return None
 
     def _note_tasks(self, job: NodeJob, processes: dict[int, Process]) -> None:
+        """Look at tasks until all is known; with GPUs at the first process of each, since steps may have others."""
+        daemons = {pid for pid, process in processes.items() if process.comm == DAEMON}
+        job.looked &= processes.keys()
         for pid, process in processes.items():
-            if process.comm != DAEMON:
-                note_task(job, self._proc, pid)
-                if job.is_known:
-                    return
+            if pid in daemons or pid in job.looked or (job.is_known and process.parent not in daemons):
+                continue
+            note_task(job, self._proc, pid)
+            if process.parent in daemons:
+                job.looked.add(pid)
+            if job.is_known and not self.has_gpus:
+                return

@@ -150,18 +150,14 @@ class NodeAccounts:
         uuid = entry.channel.gpu_uuid
         if uuid is None:
             return
-        holders = [job for job in jobs if job.gpus is not None and uuid in self._uuids(job)]
+        holders = [job for job in jobs if job.gpus and uuid in self._uuids(job)]
         holders = [job for job in holders if job.ended_ns is None] or holders
         if len(holders) == 1:
             self._give(holders[0], index, grown_uj)
 
     def _uuids(self, job: NodeJob) -> list[str]:
         """The GPUs of a job."""
-        given = job.gpus
-        if given is None or not given.entries:
-            return []
-        if not given.global_indices:
-            known: list[str | None] = [gpu.uuid for gpu in self._gpus]
-            places, _ = resolve(given.entries, known, ends=False)
-            return [self._gpus[place].uuid for place in places]
-        return [gpu.uuid for gpu in self._gpus if str(gpu.index) in given.entries or gpu.uuid in given.entries]
+        known: list[str | None] = [gpu.uuid for gpu in self._gpus]
+        places, _ = resolve([entry for entry in job.gpus or () if not entry.isdigit()], known, ends=False)
+        numbered = [gpu.uuid for gpu in self._gpus if job.gpus and str(gpu.index) in job.gpus]
+        return [*numbered, *(self._gpus[place].uuid for place in places)]

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..gpu_selection import DeviceList
-
 
 class NodeJob:
     """One attempt of a job here. ``job_id`` is None while only its ``sluid`` is known, ``uid`` while its user is not.
 
     ``cpu_us`` is its CPU time from its start to the last reading; of one that was here before the agent, since
-    ``first_ns`` (time since boot), when it was first seen. ``cpus`` is how many of the node's it holds and ``gpus`` are
-    those that Slurm gave it, None while that is not known; a GPU that it shares is not among them. ``ended_ns`` is None
-    while it is here.
+    ``first_ns`` (time since boot), when it was first seen. ``cpus`` is how many of the node's it holds; ``gpus`` are
+    those that it holds alone, as numbers on the node or UUIDs, which may be shortened; both are None while that is not
+    known. ``is_confined``: its GPUs are those that its control group lets it open. ``looked`` are the processes of it
+    that have been looked at. ``ended_ns`` is None while it is here.
     """
 
-    __slots__ = ("cpu_us", "cpus", "ended_ns", "energy_uj", "first_ns", "gpus", "idle_uj", "job_id", "sluid", "uid")
+    __slots__ = (
+        "cpu_us",
+        "cpus",
+        "ended_ns",
+        "energy_uj",
+        "first_ns",
+        "gpus",
+        "idle_uj",
+        "is_confined",
+        "job_id",
+        "looked",
+        "sluid",
+        "uid",
+    )
 
     def __init__(self, job_id: str | None, first_ns: int, *, sluid: str | None = None, uid: int | None = None) -> None:
         self.job_id = job_id
@@ -26,7 +36,9 @@ class NodeJob:
         self.ended_ns: int | None = None
         self.cpu_us = 0
         self.cpus: int | None = None
-        self.gpus: DeviceList | None = None
+        self.gpus: set[str] | None = None
+        self.is_confined = False
+        self.looked: set[int] = set()
         self.energy_uj: list[int] = []
         """Its energy by channel since the header."""
         self.idle_uj: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..cgroup import slurm_groups
+from .gpu_devices import gpu_devices
 from .job_groups import JobGroups
 from .job_processes import JobProcesses
 
@@ -33,6 +34,13 @@ class NodeJobs:
         """Jobs that processes showed when they were looked at last, and that have no group."""
         self._ended_us = 0
         self.cpu_us = 0
+
+    def note_gpus(self, *, any_there: bool, sysfs: str = "/sys") -> None:
+        """Whether the node has GPUs."""
+        self._groups.has_gpus = any_there
+        self._groups.gpu_devices = gpu_devices(self._proc, sysfs) if any_there else {}
+        if self._processes is not None:
+            self._processes.has_gpus = any_there
 
     @property
     def source(self) -> str:
@@ -65,6 +73,7 @@ class NodeJobs:
             return jobs
         self._without = 0
         processes = JobProcesses(self._proc, self._node)
+        processes.has_gpus = self._groups.has_gpus
         found = processes.read(now_ns)
         # twice, since a job's first process may be there before its group
         again = self._seen & {job.job_id for job in found}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ..gpu_selection import DeviceList, entries_of, slurm_list
+from ..gpu_selection import entries_of, slurm_list
 from ..proc_stat import read_process
 from ..sysfs import read_bytes, read_whole
 
@@ -63,21 +63,29 @@ def note_task(job: NodeJob, proc: str, pid: int) -> None:
         return
     job.uid = uid if job.uid is None else job.uid
     job.cpus = _cpus(environ) if job.cpus is None else job.cpus
-    job.gpus = _gpus(environ) if job.gpus is None else job.gpus
+    if not job.is_confined:
+        job.gpus = (job.gpus or set()) | _gpus(environ)
 
 
-def note_group(job: NodeJob, proc: str, directory: str) -> None:
-    """Note what the processes in the groups below ``directory`` show."""
+def note_group(job: NodeJob, proc: str, directory: str, *, again: bool) -> None:
+    """Note what the processes in the groups below ``directory`` show, until all is known; ``again``: those of each
+    step that have not been looked at, since another one may have other GPUs."""
+    there: set[int] = set()
     for pid in _pids_below(directory):
+        there.add(pid)
+        if pid in job.looked:
+            continue
         process = read_process(proc, pid)
         if process is None:
             continue
         if process.comm == DAEMON:
             job.job_id = job.job_id or job_of_title(proc, pid)
-        elif None in (job.uid, job.cpus, job.gpus):
+        elif again or None in (job.uid, job.cpus, job.gpus):
             note_task(job, proc, pid)
-        if job.is_known:
+            job.looked.add(pid)
+        if job.is_known and not again:
             return
+    job.looked &= there
 
 
 def _pids_below(directory: str) -> Iterator[int]:
@@ -105,14 +113,21 @@ def _cpus(environ: dict[str, str]) -> int | None:
     return None
 
 
-def _gpus(environ: dict[str, str]) -> DeviceList:
-    """The GPUs that Slurm gave a job, by their numbers on the node or by UUID; none of those that it shares."""
-    nothing = DeviceList("", [], all_devices=False, global_indices=True)
+def _gpus(environ: dict[str, str]) -> set[str]:
+    """The GPUs that Slurm gave a job, or one of its steps, by their numbers on the node or by UUID; none of those that
+    it shares.
+
+    The numbers of a job are those of the node on which its script runs; steps have the variable too, on any node.
+    """
     if "SLURM_SHARDS_ON_NODE" in environ or "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE" in environ:
-        return nothing
+        return set()
+    is_step = "SLURM_STEP_ID" in environ
+    if is_step and not environ.get("SLURM_STEP_GPUS") and environ.get("SLURM_JOB_NUM_NODES") != "1":
+        environ = {name: value for name, value in environ.items() if name != "SLURM_JOB_GPUS"}
+    elif not is_step and environ.get("SLURM_JOB_GPUS"):
+        environ = {name: value for name, value in environ.items() if name != "SLURM_STEP_GPUS"}
     given = slurm_list(environ)
     if given is not None:
-        return given
+        return set(given.entries)
     # numbers count what the job can see, so that only UUIDs name a device of the node
-    uuids = [entry for entry in entries_of(environ.get("CUDA_VISIBLE_DEVICES", "")) if not entry.isdigit()]
-    return DeviceList("CUDA_VISIBLE_DEVICES", uuids, all_devices=False, global_indices=False)
+    return {entry for entry in entries_of(environ.get("CUDA_VISIBLE_DEVICES", "")) if not entry.isdigit()}
