@@ -1,0 +1,77 @@
+"""The part of the `submit` benchmark with many jobs: one process of hpcfrugal beside a loop of sbatch.
+
+All jobs are held, so that none starts and takes the processor; they are cancelled after each way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+OPTIONS = "nodes: 1, ntasks: 1, cpus_per_task: 1, mem: 50M, time: '1', hold: true"
+SCRIPT = """\
+#!/bin/bash
+#SBATCH --job-name={name} --output=/dev/null --nodes=1 --ntasks=1 --cpus-per-task=1 --mem=50M --time=1 --hold
+true
+"""
+ROUNDS = 2
+"""Of each, the faster one counts: what disturbs only makes it slower."""
+
+
+def measure(folder: Path, count: int, program: str) -> dict[str, Any]:
+    """Seconds of each way."""
+    name = folder.name
+    (folder / "job.sh").write_text(SCRIPT.format(name=name))
+    files = []
+    for number in range(count):
+        files.append(f"{number}.yaml")
+        (folder / files[-1]).write_text(f"name: {name}\ncommand: 'true'\noutput: /dev/null\nresources: {{{OPTIONS}}}\n")
+    environ = dict(os.environ) | {
+        "HPCFRUGAL_SPOOL": str(folder / "spool"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+    }
+    why_not = _why_not_pyslurm()
+    ways: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {
+        "a loop of sbatch": (["bash", "-c", f"for i in {{1..{count}}}; do sbatch --parsable job.sh; done"], environ),
+        # Within a job, whose variables pyslurm would pass on, sbatch is used.
+        "submit by sbatch": ([program, "submit", *files], {**environ, "SLURM_JOB_ID": "1"}),
+    }
+    if why_not is None:
+        ways["submit by pyslurm"] = ([program, "submit", *files], environ)
+    seconds: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        for way, (argv, variables) in ways.items():
+            begun = time.perf_counter()
+            subprocess.run(argv, cwd=folder, env=variables, stdout=subprocess.DEVNULL, check=True)
+            seconds[way] = min(seconds.get(way, 1e9), time.perf_counter() - begun)
+            subprocess.run(["scancel", f"--name={name}"], check=True)
+    slurm = subprocess.run(["sbatch", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    return {"seconds": seconds, "why_not_pyslurm": why_not, "slurm": slurm}
+
+
+def _why_not_pyslurm() -> str | None:
+    from hpcfrugal.slurm.pyslurm_probe import why_not_pyslurm
+
+    return why_not_pyslurm()
+
+
+def main() -> None:
+    """Measure and print one line of JSON."""
+    parameters = json.loads(sys.argv[1])
+    folder = Path(tempfile.mkdtemp(prefix="hpcfrugal-bench-", dir=Path.home()))
+    try:
+        print(json.dumps(measure(folder, parameters["jobs"], parameters["program"])))
+    finally:
+        shutil.rmtree(folder)
+
+
+main()
