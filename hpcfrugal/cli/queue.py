@@ -162,15 +162,16 @@ def queue_run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, 
 
 def _one_round(config: Config, wanted: Sequence[Queue], as_json: bool) -> None:
     from hpcfrugal.queues.controller import forecast_source, may_move, move, plan_round
+    from hpcfrugal.slurm.pyslurm_probe import client_for
 
     user = user_name()
     for one in plan_round(wanted, forecast_source(config)):
         for note in one.notes:
             echo(f"{_stamp()} {one.queue.name}: {plain(note, 400)}", err=True)
-        for planned in one.plans:
-            if not planned.moved or not may_move(planned.job, user):
-                continue
-            refused = move(planned)
+        moved = [planned for planned in one.plans if planned.moved and may_move(planned.job, user)]
+        client = client_for(len(moved))
+        for planned in moved:
+            refused = move(planned, client)
             if as_json:
                 row = to_json(_FIELDS, planned) | {"queue": one.queue.name, "refused": refused}
                 echo(json.dumps({"at": _stamp(), **row}))

@@ -83,8 +83,8 @@ class Backend(Protocol):
     submits_at_once: int
     """How many jobs it takes at the same time, from several threads."""
 
-    def for_many(self) -> Backend:
-        """The same, as it is best for many submissions."""
+    def for_many(self, jobs: int) -> Backend:
+        """The same, as it is best for so many submissions."""
 
     def cluster(self) -> str:
         """The name of the cluster that this backend's job ids belong to."""

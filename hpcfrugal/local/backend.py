@@ -35,7 +35,7 @@ class Local:
     def __init__(self, spool: Path) -> None:
         self._spool = spool
 
-    def for_many(self) -> Local:
+    def for_many(self, jobs: int) -> Local:
         """One way does for all."""
         return self
 

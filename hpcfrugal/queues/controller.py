@@ -21,7 +21,7 @@ from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob, read_snapshot
 from hpcfrugal.queues.start_constraints import in_queue, width_of
 from hpcfrugal.settings.config import Config
-from hpcfrugal.slurm.client import slurm_client
+from hpcfrugal.slurm.client import SlurmClient, slurm_client
 from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.slurm.updates import UpdateJob
 
@@ -109,7 +109,7 @@ def may_move(job: QueuedJob, user: str) -> bool:
     return os.getuid() == 0 or job.user == user
 
 
-def move(plan: PlannedStart, now: datetime | None = None) -> str | None:
+def move(plan: PlannedStart, client: SlurmClient, now: datetime | None = None) -> str | None:
     """Give a job its planned start. Returns the reason if that failed, such as for a job that has started.
 
     The start is never after the latest safe one, regardless of the plan. Before a job is delayed further it is read
@@ -122,7 +122,7 @@ def move(plan: PlannedStart, now: datetime | None = None) -> str | None:
     start = min(plan.start_at, plan.latest_at)
     if start > max(now, plan.was_at or now) and (why := _changed(plan.job)):
         return why
-    return slurm_client().ask(UpdateJob(plan.job.job_id, "now" if start <= now else start))
+    return client.ask(UpdateJob(plan.job.job_id, "now" if start <= now else start))
 
 
 def _changed(job: QueuedJob) -> str | None:

@@ -37,11 +37,11 @@ class SlurmBackend:
         self._client = client or slurm_client()
         self._known: Cluster | None = None
 
-    def for_many(self) -> SlurmBackend:
-        """By pyslurm, where that can be used."""
-        from hpcfrugal.slurm.pyslurm_probe import client_for_many
+    def for_many(self, jobs: int) -> SlurmBackend:
+        """By pyslurm, where that can be used and pays."""
+        from hpcfrugal.slurm.pyslurm_probe import client_for
 
-        return SlurmBackend(self._timeout_s, client_for_many())
+        return SlurmBackend(self._timeout_s, client_for(jobs))
 
     def cluster(self) -> str:
         """``ClusterName`` of slurm.conf.

@@ -83,10 +83,14 @@ def _unlike_sbatch(facts: Mapping[str, Any]) -> str | None:
     return None
 
 
-def client_for_many() -> SlurmClient:
-    """The client for many requests: pyslurm where it can be used, else Slurm's commands."""
+_MANY = 40
+"""From so many requests on it pays to look for pyslurm, which takes a few tenths of a second."""
+
+
+def client_for(requests: int) -> SlurmClient:
+    """The client for so many requests: pyslurm for many where it can be used, else Slurm's commands."""
     commands = CommandClient()
-    if why_not_pyslurm() is not None:
+    if requests < _MANY or why_not_pyslurm() is not None:
         return commands
     import pyslurm
 

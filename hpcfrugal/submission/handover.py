@@ -28,9 +28,6 @@ from hpcfrugal.submission.prepare import Prepared
 from hpcfrugal.submission.submitted_job import SubmittedJob
 from hpcfrugal.submission.warnings import warnings_of_submitted
 
-_MANY = 40
-"""From so many jobs on it pays to look for pyslurm, which takes a few tenths of a second."""
-
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
 
@@ -55,7 +52,7 @@ def submit_all(
     Raises:
         SetupError: as for ``submit_prepared``.
     """
-    handover = _Handover(jobs, backend if len(jobs) < _MANY else backend.for_many())
+    handover = _Handover(jobs, backend.for_many(len(jobs)))
     # These count on the order in which Slurm got to see them.
     ordered = any((job.spec.resources.dependency or "").startswith("singleton") for job in jobs)
     at_once = 1 if ordered else min(backend.submits_at_once, len(jobs))

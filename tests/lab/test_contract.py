@@ -1,4 +1,4 @@
-"""The contract of a client of Slurm (tests/slurm/contract.py) by its commands; `scripts/pyslurm-lab` runs it for both."""
+"""The contract of a client of Slurm, by its commands; `scripts/pyslurm-lab` runs it for pyslurm too."""
 
 from __future__ import annotations
 

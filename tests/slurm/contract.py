@@ -228,7 +228,7 @@ def rates_of(clients: Mapping[str, SlurmClient], folder: Path, rounds: int = 5, 
 
 def main(folder: Path, *only: str) -> int:
     """Print the table; returns 1 where a check failed. With ``--commands`` only for these."""
-    from hpcfrugal.slurm.pyslurm_probe import client_for_many, why_not_pyslurm
+    from hpcfrugal.slurm.pyslurm_probe import client_for, why_not_pyslurm
 
     (folder / "jobs").mkdir(exist_ok=True)
     if only == ("--commands",):
@@ -238,7 +238,7 @@ def main(folder: Path, *only: str) -> int:
     if (why_not := why_not_pyslurm()) is not None:
         print(f"contract: {why_not}", file=sys.stderr)
         return 1
-    clients = {"commands": CommandClient(), "pyslurm": client_for_many()}
+    clients = {"commands": CommandClient(), "pyslurm": client_for(1000)}
     outcomes = {name: run_checks(client, folder / "jobs") for name, client in clients.items()}
     print(f"{'check':12}" + "".join(f"  {name:10}" for name in clients))
     for check in CHECKS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from hpcfrugal.slurm.client import CommandClient
 from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.slurm.pyslurm_client import PyslurmClient
 from hpcfrugal.slurm.submission import SubmitJob
-from hpcfrugal.slurm.updates import UpdateJob
+from hpcfrugal.slurm.updates import HoldJob, ReleaseJob, UpdateJob
 
 HEAD = "#SBATCH --job-name=x\n#SBATCH --ntasks=1\n#SBATCH --cpus-per-task=2\n"
 FACTS = {
@@ -47,7 +48,7 @@ class FakePyslurm:
 
     def __init__(self) -> None:
         self.submitted: list[dict[str, Any]] = []
-        self.changed: list[tuple[int, dict[str, Any]]] = []
+        self.changed: list[tuple[int, Any]] = []
         self.error: RPCError | None = None
 
     def JobSubmitDescription(self, **values: Any) -> SimpleNamespace:  # noqa: N802
@@ -65,7 +66,12 @@ class FakePyslurm:
                 raise self.error
             self.changed.append((job_id, changes.values))
 
-        return SimpleNamespace(modify=modify)
+        def change(word: str) -> None:
+            if self.error is not None:
+                raise self.error
+            self.changed.append((job_id, word))
+
+        return SimpleNamespace(modify=modify, hold=partial(change, "hold"), release=partial(change, "release"))
 
 
 @pytest.fixture
@@ -160,6 +166,18 @@ def test_an_update_of_the_start() -> None:
     assert client.ask(UpdateJob("5", at)) == "Invalid job id specified"
 
 
+def test_a_job_is_held_and_released_and_tasks_of_an_array_by_commands(commands: FakeSlurm) -> None:
+    module = FakePyslurm()
+    client = PyslurmClient(module, CommandClient())
+    for request in (HoldJob("5"), ReleaseJob("5"), HoldJob("6_[1-3]"), UpdateJob("6_1", "now")):
+        assert client.ask(request) is None
+    assert module.changed == [(5, "hold"), (5, "release")]
+    told = [call[:-2] for call in commands.calls("scontrol")]
+    assert told == [["hold", "6_[1-3]"], ["update", "JobId=6_1", "StartTime=now"]]
+    module.error = RPCError(2017, "Invalid job id specified")
+    assert client.ask(HoldJob("5")) == "Invalid job id specified"
+
+
 @pytest.mark.parametrize(
     ("changes", "why_not"),
     [
@@ -203,11 +221,12 @@ def test_it_is_tried_in_a_process_of_its_own(module_that: Callable[[str], None])
     config = f"class Config:\n load = staticmethod(lambda: Config())\n to_dict = lambda self: {FACTS!r}\n"
     module_that(f"import types\n__version__ = '25.11.2'\n{config}slurmctld = types.SimpleNamespace(Config=Config)\n")
     assert pyslurm_probe.why_not_pyslurm() is None
-    assert isinstance(pyslurm_probe.client_for_many(), PyslurmClient)
+    assert isinstance(pyslurm_probe.client_for(40), PyslurmClient)
+    assert isinstance(pyslurm_probe.client_for(39), CommandClient)
     assert isinstance(sys.modules.pop("pyslurm"), ModuleType)
 
 
 def test_without_it_many_jobs_go_by_commands() -> None:
     assert pyslurm_probe.why_not_pyslurm() == "pyslurm is not installed"
-    assert isinstance(pyslurm_probe.client_for_many(), CommandClient)
-    assert SlurmBackend().for_many().name == "slurm_cli"
+    assert isinstance(pyslurm_probe.client_for(40), CommandClient)
+    assert SlurmBackend().for_many(40).name == "slurm_cli"
