@@ -11,17 +11,17 @@ from pathlib import Path
 
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import assemble
-from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, check_usable
+from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.accounted_due import mark_accounted
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.file_rows import AccountingFileRow, ReadState, SetAsideRow
+from hpcfrugal.ledger.file_rows import AccountingFileRow, SetAsideRow
 from hpcfrugal.ledger.garbage import paused_collection
-from hpcfrugal.ledger.spool_files import changed_files, known_row, missing_files, name_in_spool
+from hpcfrugal.ledger.spool_files import changed_files, known_row, missing_files, name_in_spool, read_spool_file
 from hpcfrugal.ledger.tables import ACCOUNTED_JOBS, ACCOUNTING_FILES, SET_ASIDE
 from hpcfrugal.slurm.sacct_jobs import SacctJobs, read_jobs
 from hpcfrugal.slurm.sacct_text import NoHeader
-from hpcfrugal.spool.accounting_text import accounting_dir, accounting_texts, open_accounting
+from hpcfrugal.spool.accounting_text import AccountingQuery, accounting_dir, accounting_texts, open_accounting
 from hpcfrugal.spool.layout import ACCOUNTING_DIR
 
 MOST_SET_ASIDE = 100_000
@@ -51,27 +51,28 @@ def take_accounting(connection: LedgerConnection, spool: int, spool_root: Path, 
 
 def _take(connection: LedgerConnection, spool: int, path: Path, status: os.stat_result, owner_uid: int) -> None:
     name = name_in_spool(path)
-    try:
-        check_usable(status, owner_uid)
-        with open_accounting(path, owner_uid) as (query, text, state):
-            try:
-                found = read_jobs(text, query.cluster, query.zone)
-            except OSError as error:
-                raise Unreadable(error) from error
-            except NoHeader as error:
-                raise UnsafeFile(str(error)) from None
-    except Unreadable as unreadable:
-        known = known_row(connection, ACCOUNTING_FILES, spool, name, otherwise=AccountingFileRow(name))
-        row = replace(known, read=known.read.unreadable(str(unreadable)))
-        ACCOUNTING_FILES.insert(connection, row, spool)
+    known = known_row(connection, ACCOUNTING_FILES, spool, name, otherwise=AccountingFileRow(name))
+    file = read_spool_file(path, status, owner_uid, known.read, _read)
+    if file.keep:
+        ACCOUNTING_FILES.insert(connection, replace(known, read=file.read), spool)
         return
-    except UnsafeFile as refused:
-        read = ReadState.of(FileState.of(status), [str(refused)], accepted=False)
-        row = AccountingFileRow(name, read=read)
-        _replace(connection, ACCOUNTING_FILES.insert(connection, row, spool), None)
-        return
-    row = assemble(AccountingFileRow, query, name=name, rows=found.rows, read=ReadState.of(state, _problems(found)))
-    _replace(connection, ACCOUNTING_FILES.insert(connection, row, spool), found)
+    row, jobs = AccountingFileRow(name, read=file.read), None
+    if file.content is not None:
+        query, jobs = file.content
+        read = replace(file.read, problems=_problems(jobs))
+        row = assemble(AccountingFileRow, query, name=name, rows=jobs.rows, read=read)
+    _replace(connection, ACCOUNTING_FILES.insert(connection, row, spool), jobs)
+
+
+def _read(path: Path, owner_uid: int) -> tuple[tuple[AccountingQuery, SacctJobs], FileState]:
+    """What was asked for and the jobs in the answer. Raises ``UnsafeFile``."""
+    with open_accounting(path, owner_uid) as (query, text, state):
+        try:
+            return (query, read_jobs(text, query.cluster, query.zone)), state
+        except OSError as error:
+            raise Unreadable(error) from error
+        except NoHeader as error:
+            raise UnsafeFile(str(error)) from None
 
 
 def _problems(found: SacctJobs) -> tuple[str, ...]:

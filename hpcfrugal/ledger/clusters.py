@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ from typing import Any
 from hpcfrugal.accounting.model import MODEL_VERSION
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import codec
-from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, check_usable
 from hpcfrugal.core.units import expand_nodelist
 from hpcfrugal.ledger.accounted_due import mark_cluster
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.file_rows import ClusterFileRow, ReadState
-from hpcfrugal.ledger.spool_files import changed_files, known_row, missing_files, name_in_spool
+from hpcfrugal.ledger.file_rows import ClusterFileRow
+from hpcfrugal.ledger.spool_files import changed_files, known_row, missing_files, name_in_spool, read_spool_file
 from hpcfrugal.ledger.tables import CLUSTER_FILES
 from hpcfrugal.spool.cluster_documents import (
     CalibratedModel,
@@ -103,18 +102,12 @@ def _take(connection: LedgerConnection, spool: int, path: Path, status: os.stat_
     owner_uid = os.lstat(clusters_dir(path.parent.parent.parent)).st_uid
     name = name_in_spool(path)
     old = known_row(connection, CLUSTER_FILES, spool, name, otherwise=ClusterFileRow(name))
-    try:
-        check_usable(status, owner_uid)
-        document, state = read_cluster_document(path, owner_uid)
-    except Unreadable as unreadable:
-        row = replace(old, read=old.read.unreadable(str(unreadable)))
-    except UnsafeFile as refused:
-        row = ClusterFileRow(name, ReadState.of(FileState.of(status), [str(refused)], accepted=False))
-    else:
-        content = json.dumps(codec(_KINDS[path.stem]).write(document), sort_keys=True)
-        row = ClusterFileRow(name, ReadState.of(state), content)
-    CLUSTER_FILES.insert(connection, row, spool)
-    for text in {old.content} ^ {row.content}:
+    found = read_spool_file(path, status, owner_uid, old.read, read_cluster_document)
+    content = old.content if found.keep else None
+    if found.content is not None:
+        content = json.dumps(codec(_KINDS[path.stem]).write(found.content), sort_keys=True)
+    CLUSTER_FILES.insert(connection, ClusterFileRow(name, found.read, content), spool)
+    for text in {old.content} ^ {content}:
         if text is not None:
             mark_cluster(connection, json.loads(text)["cluster"])
 

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, check_usable
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.due import mark_revised
-from hpcfrugal.ledger.file_rows import IntensityFileRow, IntensityRow, ReadState
-from hpcfrugal.ledger.spool_files import changed_files, known_row, missing_files, name_in_spool
+from hpcfrugal.ledger.file_rows import IntensityFileRow, IntensityRow
+from hpcfrugal.ledger.spool_files import changed_files, known_row, missing_files, name_in_spool, read_spool_file
 from hpcfrugal.ledger.tables import INTENSITIES, INTENSITY_FILES
 from hpcfrugal.spool.intensity import intensity_dir, intensity_files, read_intensities
 from hpcfrugal.spool.layout import INTENSITY_DIR
@@ -36,20 +35,13 @@ def take_intensities(connection: LedgerConnection, spool: int, spool_root: Path,
 
 def _take(connection: LedgerConnection, spool: int, path: Path, status: os.stat_result, owner_uid: int) -> None:
     name = name_in_spool(path)
-    try:
-        check_usable(status, owner_uid)
-        content, state = read_intensities(path, owner_uid)
-    except Unreadable as unreadable:
-        known = known_row(connection, INTENSITY_FILES, spool, name, otherwise=IntensityFileRow(name))
-        row = IntensityFileRow(name, known.read.unreadable(str(unreadable)))
-        INTENSITY_FILES.insert(connection, row, spool)
-        return
-    except UnsafeFile as refused:
-        row = IntensityFileRow(name, ReadState.of(FileState.of(status), [str(refused)], accepted=False))
-        _replace(connection, INTENSITY_FILES.insert(connection, row, spool), [])
-        return
-    file = INTENSITY_FILES.insert(connection, IntensityFileRow(name, ReadState.of(state)), spool)
-    _replace(connection, file, [IntensityRow(content.source, known) for known in content.intervals])
+    known = known_row(connection, INTENSITY_FILES, spool, name, otherwise=IntensityFileRow(name))
+    found = read_spool_file(path, status, owner_uid, known.read, read_intensities)
+    file = INTENSITY_FILES.insert(connection, IntensityFileRow(name, found.read), spool)
+    if not found.keep:
+        content = found.content
+        rows = [] if content is None else [IntensityRow(content.source, known) for known in content.intervals]
+        _replace(connection, file, rows)
 
 
 def _replace(connection: LedgerConnection, file: int, rows: Sequence[IntensityRow]) -> None:

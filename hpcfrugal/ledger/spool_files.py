@@ -1,20 +1,23 @@
 """Files of a spool beside its runs: which of them have changed, which are gone, and what is known of each.
 
-All are named ``<folder>/<file>`` in their table.
+All are named ``<folder>/<file>`` in their table, and read whole.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from hpcfrugal.core.safe_read import FileState
+from hpcfrugal.core.quick import dataclass
+from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, check_usable
+from hpcfrugal.ledger.file_rows import ReadState
 from hpcfrugal.ledger.table import LedgerTable
 
 _R = TypeVar("_R")
+_C = TypeVar("_C")
 
 
 def name_in_spool(path: Path) -> str:
@@ -46,6 +49,34 @@ def missing_files(
     there = set(map(name_in_spool, paths))
     rows = connection.execute(f"SELECT name FROM {table.name} WHERE spool = ? AND accepted ORDER BY name", (spool,))
     return [f"{folder}/{name}" for (name,) in rows if name not in there]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeFile(Generic[_C]):
+    """A file as a sync found it: its ``content``, None where it does not count, and the state for its row. With
+    ``keep`` it cannot be read at the moment, and what the ledger has of it stays."""
+
+    content: _C | None
+    read: ReadState
+    keep: bool = False
+
+
+def read_spool_file(
+    path: Path,
+    status: os.stat_result,
+    owner_uid: int,
+    known: ReadState,
+    read: Callable[[Path, int], tuple[_C, FileState]],
+) -> WholeFile[_C]:
+    """Read a file that has to be its owner's; ``known`` is its state in the ledger. ``read`` raises ``UnsafeFile``."""
+    try:
+        check_usable(status, owner_uid)
+        content, state = read(path, owner_uid)
+    except Unreadable as unreadable:
+        return WholeFile(None, known.unreadable(str(unreadable)), keep=True)
+    except UnsafeFile as refused:
+        return WholeFile(None, ReadState.of(FileState.of(status), [str(refused)], accepted=False))
+    return WholeFile(content, ReadState.of(state))
 
 
 def known_row(connection: sqlite3.Connection, table: LedgerTable[_R], spool: int, name: str, *, otherwise: _R) -> _R:
