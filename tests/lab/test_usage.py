@@ -45,6 +45,13 @@ known = {{
 print(json.dumps(known))
 """
 
+SCRIPT = """\
+# What a job does before its sidecar has begun is not in its record.
+until ls .local/share/hpcfrugal/spool/*/*/$SLURM_JOB_ID.*.jsonl; do sleep 0.2; done >/dev/null 2>&1
+python3 burner.py
+srun --mem=0 python3 burner.py
+"""
+
 BESIDE = {"cpu_time_s": 1.0, "memory_peak_b": 120 * 2**20, "page_faults_minor": 25_000, "page_faults_major": 500}
 """What shells, srun, the sidecar and two interpreters may take at most, with the pages of a file in the page cache."""
 
@@ -54,8 +61,7 @@ def test_a_job_has_used_what_its_programs_used(lab: Lab, capfd: pytest.CaptureFi
     lab.install()
     alice = Alice(lab)
     alice.write("burner.py", BURNER)
-    script = "python3 burner.py\nsrun --mem=0 python3 burner.py"
-    job = alice.submit({"name": "burners", "resources": {"time": "5", "mem": "600M"}, "command": script})
+    job = alice.submit({"name": "burners", "resources": {"time": "5", "mem": "600M"}, "command": SCRIPT})
     assert alice.wait(job)[job]["state"] == "COMPLETED", alice.output(job)
     burners = [json.loads(line) for line in alice.output(job).splitlines()]
     (report,) = alice.report(job)
