@@ -9,7 +9,7 @@ belongs together, such as one interval or one counter, and does not depend on th
 from __future__ import annotations
 
 from itertools import accumulate
-from operator import add, sub
+from operator import add, floordiv, ge, mul, sub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,13 +54,15 @@ def _most(node: Column, jobs: Sequence[Column]) -> Column:
     """What the node has, or the sum of what its jobs have where that is more."""
     if not jobs:
         return node
-    return list(map(max, node, jobs[0] if len(jobs) == 1 else map(sum, zip(*jobs))))  # noqa: B905
+    total = jobs[0] if len(jobs) == 1 else list(map(sum, zip(*jobs)))  # noqa: B905
+    return node if all(map(ge, node, total)) else list(map(max, node, total))
 
 
 def _parts(wholes: Column, parts: Column, totals: Column) -> list[int]:
-    """The part of each whole that each part is of its total, rounded down."""
-    # all columns have one length, which strict= would check (not in Python 3.9)
-    return [whole * part // total if total else 0 for whole, part, total in zip(wholes, parts, totals)]  # noqa: B905
+    """The part of each whole that each part is of its total, rounded down. No part is more than its total."""
+    if not all(totals):
+        totals = [total or 1 for total in totals]  # of nothing, of which the part is 0
+    return list(map(floordiv, map(mul, wholes, parts), totals))
 
 
 def steady_energy_uj(power_uw: int, span_ns: int) -> int:
