@@ -19,6 +19,7 @@ from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.time import from_ns
 from hpcfrugal.ledger.accounted_due import own_or_array
 from hpcfrugal.ledger.accounted_energy import channels_of
+from hpcfrugal.ledger.accounted_fill import by_its_run, filled_by
 from hpcfrugal.ledger.clusters import NO_FIGURES, ClusterFigures, figures_of_clusters
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.job_time import shorten
@@ -158,9 +159,11 @@ def _accounted(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterato
 
 
 class _KnownJob(NamedTuple):
-    """A job of the ledger; ``users_run``: the id of its run, where that is in the spool of a site's user."""
+    """A job of the ledger as it is ``written``, and the ``attempt`` by the files of its run alone. ``users_run``: the
+    id of its run, where that is in the spool of a site's user."""
 
     job: int
+    written: AttemptRow
     attempt: AttemptRow
     users_run: str | None
 
@@ -169,7 +172,8 @@ def _jobs(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tup
     cursor = connection.cursor()
     cursor.row_factory = None
     for row in cursor.execute(_JOBS, last).fetchall():
-        yield row[:2], _KnownJob(row[2], JOBS.record_of(row[4:]), row[3])
+        written = JOBS.record_of(row[4:])
+        yield row[:2], _KnownJob(row[2], written, by_its_run(written), row[3])
 
 
 def _forgotten(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, AttemptRow]]:
@@ -329,8 +333,8 @@ def _write(
         )[:1]
         for known in same:
             counting.add(known.job)
-            filled = (_filled if known.users_run is None else _by_slurm)(known.attempt, wanted)
-            if filled != known.attempt:
+            filled = filled_by(wanted, known.attempt, replacing=known.users_run is not None)
+            if filled != known.written:
                 JOBS.insert(connection, filled)
             if known.users_run is not None and (length_ns := _longest_ns(wanted)) is not None:
                 shorten(connection, batch, known.job, wanted.job_id, length_ns)
@@ -340,8 +344,12 @@ def _write(
             for channel in channels_of(parts_of_execution(execution), of_cluster, final=wanted.final):
                 batch.add(CHANNELS, CHANNELS.values_of(channel), job)
     for known in of_runs:
-        if known.users_run is not None and known.job not in counting:
+        if known.job in counting:
+            continue
+        if known.users_run is not None:
             set_aside(connection, known.job, known.attempt)
+        elif known.written != known.attempt:
+            JOBS.insert(connection, known.attempt)  # Slurm's accounting had it once
 
 
 def _longest_ns(wanted: AttemptRow) -> int | None:
@@ -366,30 +374,3 @@ def _is_same(attempt: AttemptRow, wanted: AttemptRow, life_ns: int | None = None
         return attempt.restart == wanted.restart
     apart_ns = [abs(attempt.submitted_wall_ns - at_ns) for at_ns in (wanted.submitted_wall_ns, life_ns) if at_ns]
     return apart_ns[0] < _S or (attempt.restart == wanted.restart and min(apart_ns) <= _SAME_LIFE_S * _S)
-
-
-_FILLED = (
-    *("array_job_id", "array_task_id", "het_job_id", "partition", "account", "qos", "user", "name", "eligible_wall_ns"),
-    *("started_wall_ns", "alloc_cpus", "alloc_gpus", "state"),
-)
-_SLURMS_ALONE = ("partition", "account", "qos", "het_job_id")
-"""Reports find and group jobs by them, so that what a user's run has of them does not count where Slurm has none."""
-
-_OUTCOME = ("state", "exit_code", "signal", "started_wall_ns", "ended_wall_ns", "elapsed_ns", "elapsed_source")
-
-
-def _filled(attempt: AttemptRow, wanted: AttemptRow) -> AttemptRow:
-    """The job of a run with what Slurm has of it and the run has not."""
-    values = {name: getattr(wanted, name) for name in _FILLED if getattr(attempt, name) is None}
-    if not attempt.nodes:
-        values["nodes"] = wanted.nodes
-    if wanted.final and not attempt.final:
-        values |= {"final": True} | {name: getattr(wanted, name) for name in _OUTCOME}
-    return replace(attempt, **values)
-
-
-def _by_slurm(attempt: AttemptRow, wanted: AttemptRow) -> AttemptRow:
-    """The job of a run with all that Slurm has of it: what the run has is only its user's word."""
-    names = ("nodes", *_FILLED, *(("final", *_OUTCOME) if wanted.final else ()))
-    values = {name: value for name in names if (value := getattr(wanted, name)) not in (None, ())}
-    return replace(attempt, **dict.fromkeys(_SLURMS_ALONE) | values)

@@ -163,6 +163,7 @@ def attempt_row(
         elapsed_source=elapsed_source,
         nodes=tuple(sorted(nodes)),
         alloc_gpus=None,  # Slurm's accounting may fill it
+        own={},
         sidecar_log=files.last_line(key),
     )
 

@@ -20,7 +20,7 @@ from hpcfrugal.spool.documents import CodeState
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 31
+LEDGER_SCHEMA = 32
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -90,7 +90,8 @@ class AttemptRow:
     ``run`` is the key of its run, where it has one. ``het_job_id`` is the first component of a heterogeneous job.
     ``final``: it is over. ``elapsed_source`` is ``slurm``, ``end`` (the batch script) or ``samples``. ``sidecar_log``
     is the last line of what the sidecar, or whatever was to start it, wrote to its log. ``tags`` are those of its run,
-    and of a task of a matrix its parameters.
+    and of a task of a matrix its parameters. ``own`` has what the files of its run have in the columns that Slurm's
+    accounting filled or replaced.
     """
 
     origin: Annotated[Origin, TEXT]
@@ -121,6 +122,7 @@ class AttemptRow:
     alloc_gpus: int | None = None
     sidecar_log: str | None = None
     tags: Annotated[dict[str, str], TEXT] = field(default_factory=dict)
+    own: Annotated[dict[str, Any], TEXT] = field(default_factory=dict)
 
     @property
     def known_elapsed_ns(self) -> int | None:

@@ -209,6 +209,32 @@ def test_a_task_of_an_array_counts_once_where_a_text_lacks_its_number(spool: Fak
     assert [job.elapsed_ns for job in found] == [90 * SECOND, 60 * SECOND]
 
 
+def test_a_later_answer_of_slurm_about_the_job_of_a_run_counts(spool: FakeSpool) -> None:
+    """Of a run without an end of its own, such as that of a node that was lost."""
+    run = spool.run("17")
+    run.samples([run.header("17"), *run.records([100.0, 10.0], 60)], "17")
+    answer(spool, row("17", end=1800, State="NODE_FAIL"), asked_s=DAY_S)
+    (job,) = synced(spool)
+    assert (job.state, job.ended_wall_ns, job.partition) == ("NODE_FAIL", START_NS + 1800 * SECOND, "batch")
+    later = row("17", end=2400, State="COMPLETED", Partition="long")
+    answer(spool, later, day=1, asked_s=2 * DAY_S)
+    (job,) = synced(spool)
+    assert (job.state, job.ended_wall_ns, job.elapsed_ns, job.partition) == (
+        *("COMPLETED", START_NS + 2400 * SECOND, 2400 * SECOND), "long",
+    )  # fmt: skip
+
+
+def test_a_job_that_slurms_accounting_has_no_more_is_what_its_run_has(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    run.samples([run.header("17"), *run.records([100.0, 10.0], 60)], "17")
+    path = answer(spool, row("17"))
+    (job,) = synced(spool)
+    assert (job.state, job.account) == ("COMPLETED", "physics")
+    path.write_text(text(row("18")))
+    run_job = next(job for job in synced(spool) if job.job_id == "17")
+    assert (run_job.state, run_job.account, run_job.nodes) == (None, None, ("n1",))
+
+
 def test_a_task_of_an_array_without_a_number_is_that_of_its_run(spool: FakeSpool) -> None:
     run = spool.whole_run("127")
     run.slurm(job_id="127", array_job_id="123", array_task_id="4", submit_wall_s=START_S - 100, qos=None)
