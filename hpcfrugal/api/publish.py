@@ -7,14 +7,18 @@ manager that only the settings name gets an account's ledger where PrivateData l
 from __future__ import annotations
 
 import pwd
+import shutil
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from hpcfrugal.api.messages import Messages
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.text import plain
-from hpcfrugal.ledger.published import owners_in, publish_jobs
+from hpcfrugal.ledger.published import jobs_by_account, owners_in, publish_jobs
 from hpcfrugal.ledger.published_files import give, ledger_of, report_beside, staging
 from hpcfrugal.ledger.queries import JobFilter
 from hpcfrugal.ledger.store import open_ledger
@@ -87,6 +91,9 @@ def publish(
         # Who has a folder may have been a manager before.
         before = {each.name for each in published.iterdir() if each.is_dir() and not each.name.startswith(".")}
         names = sorted({*owners, *managing, *before})
+        ledgers = _Ledgers(
+            ledger, folder, tariff, (one for name in names for one in manages.get(name, set()) & accounts)
+        )
         for number, name in enumerate(names, 1):
             try:
                 user = pwd.getpwnam(name)
@@ -99,10 +106,11 @@ def publish(
                 managed.remove(account)
                 result.failed.append((name, f"the name of the account {plain(account)} is too long for a file"))
             try:
-                give(_make(ledger, folder, name, managed, tariff), target, user.pw_uid, user.pw_gid)
+                give(ledgers.of(name, managed), target, user.pw_uid, user.pw_gid)
             except (OSError, SetupError) as error:
                 for file in folder.iterdir():
-                    file.unlink()
+                    if file.is_file():
+                        file.unlink()
                 why = error.message if isinstance(error, SetupError) else error.strerror
                 result.failed.append((name, f"{plain(str(target), 300)}: {why}"))
             else:
@@ -114,17 +122,50 @@ def publish(
     return result
 
 
-def _make(ledger: Path, folder: Path, user: str, accounts: Iterable[str], tariff: Tariff | None) -> list[Path]:
-    """The ledgers and reports of a user, in ``folder``."""
-    files = []
-    span = period(_REPORTED, None)
-    wanted = JobFilter(since_ns=span.since_ns, until_ns=span.until_ns)
-    for account in (None, *accounts):
-        target = folder / ledger_of(folder, user, account).name
-        publish_jobs(ledger, target, *(("user", user) if account is None else ("account", account)))
-        report = folder / report_beside(target)
+class _Ledgers:
+    """Makes the ledgers and reports of users in ``folder``. That of an account is made once for all of its managers, by
+    one pass over the jobs of all accounts that are managed."""
+
+    def __init__(self, ledger: Path, folder: Path, tariff: Tariff | None, managed: Iterable[str]) -> None:
+        self._ledger, self._folder, self._tariff = ledger, folder, tariff
+        self._left = Counter(managed)
+        self._kept = folder / "accounts"
+        self._kept.mkdir(mode=0o700)
+
+    @cached_property
+    def _jobs(self) -> dict[str, array[int]]:
+        return jobs_by_account(self._ledger, self._left)
+
+    def of(self, user: str, accounts: Iterable[str]) -> list[Path]:
+        """Those of a user, who manages these accounts. Raises ``OSError`` and as ``publish_jobs``."""
+        target = self._folder / ledger_of(self._folder, user).name
+        files = self._make(target, "user", user)
+        for account in accounts:
+            files += self._of_account(self._kept / ledger_of(self._folder, user, account).name, account)
+        return files
+
+    def _of_account(self, kept: Path, account: str) -> list[Path]:
+        files = [kept, kept.with_name(report_beside(kept))]
+        if not all(file.exists() for file in files):
+            for file in files:
+                file.unlink(missing_ok=True)  # of an attempt that failed
+            self._make(kept, "account", account, self._jobs[account])
+        self._left[account] -= 1
+        own = [self._folder / file.name for file in files]
+        for file, target in zip(files, own, strict=True):
+            if self._left[account] > 0:
+                shutil.copyfile(file, target)
+            else:
+                file.rename(target)
+        return own
+
+    def _make(self, target: Path, column: str, name: str, among: Iterable[int] | None = None) -> list[Path]:
+        span = period(_REPORTED, None)
+        wanted = JobFilter(since_ns=span.since_ns, until_ns=span.until_ns)
+        publish_jobs(self._ledger, target, column, name, among)
+        report = target.with_name(report_beside(target))
         with open_ledger(target) as connection:
-            found = JobsReport(connection, span, wanted, () if account is None else ("user",), tariff=tariff)
+            by = ("user",) if column == "account" else ()
+            found = JobsReport(connection, span, wanted, by, tariff=self._tariff)
             report.write_text(rendered(found, "markdown"), encoding="utf-8")
-        files += [target, report]
-    return files
+        return [target, report]

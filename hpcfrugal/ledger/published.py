@@ -8,7 +8,8 @@ spool, rows that could not be read, and what agents recorded of nodes are not. S
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from array import array
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,22 @@ def owners_in(ledger: Path, column: str) -> list[str]:
         return [name for (name,) in connection.execute(query)]
 
 
-def publish_jobs(ledger: Path, target: Path, column: str, name: str) -> int:
+def jobs_by_account(ledger: Path, accounts: Collection[str]) -> dict[str, array[int]]:
+    """The keys of the jobs of these accounts, by one pass over all jobs. Raises as ``open_ledger``."""
+    found = {account: array("q") for account in accounts}
+    with sqlite_errors(ledger), open_ledger(ledger) as connection:
+        cursor = connection.cursor()
+        cursor.row_factory = None
+        for account, job in cursor.execute("SELECT texts.name, job FROM jobs JOIN texts ON texts.text = jobs.account"):
+            if account in found:
+                found[account].append(job)
+    return found
+
+
+def publish_jobs(ledger: Path, target: Path, column: str, name: str, among: Iterable[int] | None = None) -> int:
     """Make a ledger ``target`` of the jobs of a user or an account (``column``); returns how many there are.
 
+    ``among``: only jobs with these keys are looked at, as far as they are this owner's now.
     ``target`` must not be there yet; it is 0600, and no journal is beside it. Raises as ``open_ledger``.
     """
     create_private(target)
@@ -68,16 +82,22 @@ def publish_jobs(ledger: Path, target: Path, column: str, name: str) -> int:
             f"{target.absolute().as_uri()}", uri=True, isolation_level=None, factory=LedgerConnection
         )
         try:
-            return _fill(connection, ledger, column, name)
+            return _fill(connection, ledger, column, name, among)
         finally:
             connection.close()
 
 
-def _fill(connection: LedgerConnection, ledger: Path, column: str, name: str) -> int:
+def _fill(connection: LedgerConnection, ledger: Path, column: str, name: str, among: Iterable[int] | None) -> int:
     connection.row_factory = sqlite3.Row
     # Read only, so that BEGIN IMMEDIATE does not wait for a sync that writes into it.
     connection.execute("ATTACH ? AS site", (f"{ledger.absolute().as_uri()}?mode=ro",))
     of_owner = f"SELECT job FROM site.jobs WHERE {column} = (SELECT text FROM site.texts WHERE name = ?)"
+    if among is not None:
+        connection.execute("CREATE TEMP TABLE among (job INTEGER PRIMARY KEY)")
+        connection.execute("BEGIN")  # not IMMEDIATE, which would fix the size of pages
+        connection.executemany("INSERT INTO among VALUES (?)", ((job,) for job in among))
+        connection.execute("COMMIT")
+        of_owner += " AND job IN (SELECT job FROM among)"
     some = len(connection.execute(f"{of_owner} LIMIT {_MANY}", (name,)).fetchall())
     page_size = 8192 if some == _MANY else 1024
     for pragma in ("main.secure_delete = ON", "main.synchronous = OFF", f"main.page_size = {page_size}"):

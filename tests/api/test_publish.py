@@ -22,11 +22,14 @@ from fake_slurm import FakeSlurm
 from other_user import OtherUser, public_folder
 from sacct_rows import ORDINARY
 
+from hpcfrugal.api import publish as api_publish
 from hpcfrugal.api.messages import LoggedMessages
 from hpcfrugal.api.publish import Published, accounts_by_manager, publish
 from hpcfrugal.cli.root import root as program
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.files import write_json_atomic
+from hpcfrugal.ledger.queries import JobFilter, find_jobs
+from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.sidecar.agent.day_files import DayFiles, make_folder
 from hpcfrugal.sidecar.agent.publisher import Publisher
@@ -187,6 +190,28 @@ def test_each_gets_their_own_and_managers_their_accounts(site: Site) -> None:
     report = (site.published / "coordinator/account-physics.md").read_text()
     assert "alice" in report
     assert "bob" not in report
+
+
+def test_the_ledger_of_an_account_is_made_once_for_all_of_its_managers(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, str]] = []
+    publish_jobs = api_publish.publish_jobs
+
+    def count(ledger: Path, target: Path, column: str, name: str, among: Any = None) -> int:
+        made.append((column, name))
+        return publish_jobs(ledger, target, column, name, among)
+
+    monkeypatch.setattr(api_publish, "publish_jobs", count)
+    done = site.publish({"physics": ["alice", "bob"], "biology": ["bob"]})
+    assert done.accounts == {"biology": ["bob"], "physics": ["alice", "bob", "coordinator"]}
+    assert sorted(name for column, name in made if column == "account") == ["biology", "physics"]
+    managers = [site.published / name / "account-physics.sqlite" for name in ("alice", "bob", "coordinator")]
+    assert len({path.read_bytes() for path in managers}) == 1
+    assert [path.stat().st_uid for path in managers] == [USERS[path.parent.name].uid for path in managers]
+    with open_ledger(managers[0]) as connection:
+        assert {job.user for job in find_jobs(connection, JobFilter())} == {"alice", "gone"}
+    assert b"secret-of-bob" not in managers[0].read_bytes()
 
 
 def test_a_former_manager_has_the_account_no_longer(site: Site) -> None:
