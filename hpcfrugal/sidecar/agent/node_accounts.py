@@ -10,13 +10,15 @@ seen; what is of CPUs that no job holds is the rest.
 
 from __future__ import annotations
 
+from operator import add, sub
+
 from ..energy_split import divide_energy, divide_idle
 from ..gpu_selection import resolve
 from .idle_power import idle_energy_uj, idle_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ..sensor_in_use import ActiveChannel
     from ..sensors.base import Gpu
@@ -125,11 +127,16 @@ class NodeAccounts:
             [idle_uj.get(index, 0) for index in grown] if has_idle else None,
             uses,
         )
+        rest_uj: Sequence[int] = [0] * count
         for job, share in zip(jobs, shares):  # noqa: B905 (strict= is not in Python 3.9)
-            if share is not None:
-                for index, dynamic, idle in zip(grown, *share):  # noqa: B905
-                    self._give(job, index, dynamic + idle)
-                    job.idle_uj[index] += idle
+            if share is None:
+                continue
+            given_uj = list(map(add, *share))
+            rest_uj = list(map(sub, rest_uj, given_uj))
+            job.energy_uj = _added(job.energy_uj, grown, given_uj)
+            if has_idle:
+                job.idle_uj = _added(job.idle_uj, grown, share[1])
+        self.rest_uj = _added(self.rest_uj, grown, rest_uj)
 
     def _idle_uj(self, grown: Mapping[int, int], since: _CpuTimes, now: _CpuTimes) -> dict[int, int]:
         """Idle energy of the channels whose idle power is known."""
@@ -161,3 +168,13 @@ class NodeAccounts:
         places, _ = resolve([entry for entry in job.gpus or () if not entry.isdigit()], known, ends=False)
         numbered = [gpu.uuid for gpu in self._gpus if job.gpus and str(gpu.index) in job.gpus]
         return [*numbered, *(self._gpus[place].uuid for place in places)]
+
+
+def _added(sums: list[int], indices: Collection[int], amounts: Sequence[int]) -> list[int]:
+    """Sums by channel with what comes to those at ``indices``, which are in order."""
+    if len(indices) == len(sums):
+        return list(map(add, sums, amounts))
+    found = list(sums)
+    for index, amount in zip(indices, amounts):  # noqa: B905
+        found[index] += amount
+    return found
