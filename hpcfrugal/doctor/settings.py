@@ -67,8 +67,15 @@ def _key(config: Config, keys: tuple[str, ...]) -> Finding:
     if value is None:
         missing, advice = _NOT_SET.get(name, ("not set", None))
         return Finding(_AREA, name, "gap" if advice else "ok", missing, advice)
-    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    text = _listed(value)
     return Finding(_AREA, name, "ok", plain(f"{text} ({config.origin(*keys).place})", _MAX_CHARACTERS))
+
+
+def _listed(value: object) -> str:
+    """A value as a user would write it down; of a table, what each key has."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_listed(one)}" for key, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _tables(

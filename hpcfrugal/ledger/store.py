@@ -81,12 +81,14 @@ def sqlite_errors(path: Path) -> Iterator[None]:
 def refuse_foreign(path: Path) -> None:
     """Raise where the file at ``path`` is something else than a ledger, whole or damaged, and so not ours to replace.
 
-    ``SetupError`` for what is no file, ``DataError`` for a file of something else and for another program's database.
+    ``SetupError`` for what is no file or cannot be opened, ``DataError`` for a file of something else and for another
+    program's database.
     """
     _refuse_other(path)
     if not path.is_file() or path.stat().st_size == 0:
         return
-    connection = sqlite3.connect(path)
+    with sqlite_errors(path):
+        connection = sqlite3.connect(path)
     try:
         connection.execute("PRAGMA query_only = ON")
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

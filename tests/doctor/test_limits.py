@@ -89,3 +89,12 @@ def test_the_places_of_a_site_are_looked_at(tmp_path: Path, monkeypatch: pytest.
     assert {level for level, _ in found(0).values()} == {"ok"}
     assert len(found(0)) == 3
     assert found(41001) == {}
+
+
+def test_a_table_is_shown_as_its_keys_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.toml").write_text('[site.managers]\nphysics = ["erwin", "lise"]\noptics = ["max"]\n')
+    monkeypatch.setattr("hpcfrugal.settings.config.SITE_DIR", tmp_path)
+    (finding,) = (
+        one for one in settings_findings(*read_config({"HOME": str(tmp_path)})) if one.subject == "site.managers"
+    )
+    assert finding.found.startswith("physics: erwin, lise; optics: max (")

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 from fake_spool import FakeSpool
+from other_user import OtherUser, public_folder
 from small_disk import fill, mounted
 
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.ledger import store
-from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.store import lock, open_ledger
 from hpcfrugal.ledger.sync import sync
 
 NOBODY = 65534
@@ -134,3 +135,17 @@ def test_a_database_that_stays_locked_is_not_waited_for_for_long(spool: FakeSpoo
         assert time.monotonic() - began < 5
     finally:
         other.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_ledger_that_this_user_cannot_open_is_named() -> None:
+    def take() -> None:
+        with lock(path):
+            pass
+
+    with public_folder() as root:
+        path = root / "ledger.db"
+        with open_ledger(path, write=True):
+            pass
+        with pytest.raises(SetupError, match=f"the ledger {path} cannot be used: unable to open"):
+            OtherUser(41001, (41001,)).run(take)
