@@ -151,7 +151,7 @@ def _by_slurm(judged: JudgedEnergy, setup: SlurmSetup, elapsed_s: int) -> _Sums:
 
 def _modelled(component: str, rows: Sequence[SacctJob], figures: ClusterFigures, *, final: bool) -> _Sums:
     """The model of a component over all parts of a job."""
-    sums = _Sums()
+    sums, outdated = _Sums(), False
     for row in rows:
         if not final:
             sums.unknown = "the job was not over when Slurm was asked"
@@ -160,8 +160,15 @@ def _modelled(component: str, rows: Sequence[SacctJob], figures: ClusterFigures,
         else:
             if figures.calibration is not None:
                 alone = had_nodes_alone(row, figures) is True
-                sums.calibrated = figures.model_of(row.node_names, component, gpu=bool(row.gpus), alone=alone)
+                model = figures.model_of(row.node_names, component, gpu=bool(row.gpus), alone=alone)
+                outdated = model is not None and figures.is_outdated(model, row.node_names)
+                sums.calibrated = None if outdated else model
             _MODELS[component](row, sums, _classes(row, figures))
+    if outdated and figures.calibration is not None:
+        sums.inputs += (
+            f"; calibration {figures.calibration.version} is outdated and does not count: the nodes, their settings or"
+            " the model have changed since"
+        )
     if sums.calibrated is not None and figures.calibration is not None:
         used = sums.calibrated
         sums.inputs += (

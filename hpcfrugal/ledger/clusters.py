@@ -69,14 +69,16 @@ class ClusterFigures:
         return {(node, one.component, one.gpu, one.alone): one for one in models for node in expand_nodelist(one.nodes)}
 
     def model_of(self, nodes: list[str], component: str, *, gpu: bool, alone: bool) -> CalibratedModel | None:
-        """The calibrated model of a component for a job on these nodes; None where they differ, there is none, or it is
-        of another version of the model or other hardware."""
+        """The calibrated model of a component for a job on these nodes, which may be outdated; None where there is
+        none, or they differ."""
         found = {self._models.get((node, component, gpu, alone)) for node in nodes}
-        one = found.pop() if len(found) == 1 else None
-        if one is None or one.model != MODEL_VERSION:
-            return None
+        return found.pop() if len(found) == 1 else None
+
+    def is_outdated(self, model: CalibratedModel, nodes: list[str]) -> bool:
+        """Whether a calibrated model was found for another version of the model, or other hardware than these nodes'
+        as Slurm and the settings have it now: its factor does not count then."""
         classes = (self.class_by_node.get(node) for node in nodes)
-        return one if all(each is not None and each.hardware == one.hardware for each in classes) else None
+        return model.model != MODEL_VERSION or any(each is None or each.hardware != model.hardware for each in classes)
 
 
 NO_FIGURES = ClusterFigures()

@@ -184,13 +184,19 @@ def test_a_factor_counts_only_for_the_model_and_the_hardware_that_it_was_found_f
         store_cluster_document(spool.root, facts)
         return by_source(synced(spool)[0])["cpu", "model-tdp"].inputs or ""
 
-    assert "calibration 3" in inputs(FACTS)
+    factor, outdated = "times 0.62 by 34 measured jobs", "calibration 3 is outdated and does not count"
+    assert factor in inputs(FACTS)
+    assert outdated not in inputs(FACTS)
     classes = (replace(FACTS.classes[0], tdp_w=150.0), FACTS.classes[1])
-    assert "calibration 3" not in inputs(replace(FACTS, classes=classes))
-    assert "calibration 3" in inputs(replace(FACTS, suspend_s=900))
+    changed = inputs(replace(FACTS, classes=classes))
+    assert factor not in changed
+    assert outdated in changed
+    assert outdated not in inputs(replace(FACTS, suspend_s=900))
     models = tuple(replace(one, model=2) for one in CALIBRATION.models)
     store_cluster_document(spool.root, replace(CALIBRATION, models=models))
-    assert "calibration 3" not in inputs(FACTS)
+    changed = inputs(FACTS)
+    assert factor not in changed
+    assert outdated in changed
 
 
 def test_a_document_that_is_not_sound_does_not_count(spool: FakeSpool) -> None:
