@@ -489,7 +489,7 @@ def test_slurm_accepts_a_job_file_over_what_its_script_says(alice: Alice) -> Non
         files.append(str(alice.write(f"over{number}.yaml", yaml.safe_dump({"script": f"over{number}.sh", **keys}))))
     checked = alice.hpcfrugal("submit", "--check", *files).stdout
     assert checked.count("Slurm accepts it") == len(OVERRIDES)
-    alice.write("bad.sh", "#!/bin/bash\n#SBATCH --partition=[your]\n")
+    alice.write("bad.sh", "#!/bin/bash\n#SBATCH --partition=nowhere\n")
     refused = alice.hpcfrugal("submit", "--check", "bad.sh", files[0], check=False)
     assert (refused.returncode, refused.stdout.count("Slurm accepts it")) == (2, 1), refused.stderr
     assert "invalid partition" in refused.stderr
