@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from hpcfrugal.ledger.queries import RunTotals
-    from hpcfrugal.ledger.rows import JobTotalsRow
+    from hpcfrugal.ledger.total_rows import JobTotalsRow
 
 _QUERY_S = 5.0
 _TIMEOUT_S = 5.0  # for each Slurm query; without an answer the last known states are shown

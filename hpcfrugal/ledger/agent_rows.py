@@ -12,8 +12,8 @@ from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import EMBEDDED
 from hpcfrugal.ledger.file_rows import NOT_READ, ReadState
+from hpcfrugal.ledger.interned import KIND, MaybeText, Node
 from hpcfrugal.ledger.packed import NO_COLUMNS, PackedColumns
-from hpcfrugal.ledger.rows import KIND, MaybeText, Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import EMBEDDED
 from hpcfrugal.core.safe_read import FileState
-from hpcfrugal.ledger.rows import NODE, MaybeText, Text
+from hpcfrugal.ledger.interned import NODE, MaybeText, Text
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 
 

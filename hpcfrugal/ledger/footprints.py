@@ -27,7 +27,8 @@ from hpcfrugal.core.time import instant_us
 from hpcfrugal.ledger.due import DAY_NS, Defaults
 from hpcfrugal.ledger.intensity import intensities, intensity_providers, settled_gaps
 from hpcfrugal.ledger.plans import PlanRow, counterfactual_start, plan_of, run_times, was_delayed
-from hpcfrugal.ledger.rows import CarbonPlace, JobRow
+from hpcfrugal.ledger.rows import JobRow
+from hpcfrugal.ledger.total_rows import CarbonPlace
 
 _HOUR_NS = 3600 * 10**9
 

@@ -22,9 +22,9 @@ from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.queries import JobFilter, conditions, jobs_in
 from hpcfrugal.ledger.refresh import compute
 from hpcfrugal.ledger.rollup import months_in
-from hpcfrugal.ledger.rows import CarbonPlace
 from hpcfrugal.ledger.selection import COUNTS, DAY_S, KEYS, ROLLED, JobDays, counts_once, of_rollup
 from hpcfrugal.ledger.sums import EnergySums, in_whole, sums_in, total_of
+from hpcfrugal.ledger.total_rows import CarbonPlace
 from hpcfrugal.ledger.totals import JobEnergy
 
 GROUPINGS = (*ROLLED, "qos", "name", "project", "phase", "node", "component", "day", "month")

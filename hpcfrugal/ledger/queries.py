@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import clean_text
-from hpcfrugal.ledger.rows import NO_RUN, NO_TOTALS, JobRow, JobTotalsRow, RunRow
+from hpcfrugal.ledger.rows import NO_RUN, JobRow, RunRow
 from hpcfrugal.ledger.table import LedgerTable
 from hpcfrugal.ledger.tables import CHANNELS, JOB_ENERGY, JOB_TOTALS, JOBS, MISSING_SENSORS, RUNS, SESSIONS
+from hpcfrugal.ledger.total_rows import NO_TOTALS, JobTotalsRow
 from hpcfrugal.spool.job_names import LATEST_RUN, is_part_of_run_id
 
 _R = TypeVar("_R")

@@ -13,10 +13,11 @@ from hpcfrugal.ledger.garbage import paused_collection
 from hpcfrugal.ledger.parts import Part, idle_power_of, not_started, scope_of
 from hpcfrugal.ledger.queries import jobs_in
 from hpcfrugal.ledger.rollup import refresh_rollup
-from hpcfrugal.ledger.rows import CarbonPlace, JobDayRow, JobEnergyRow, JobRow, JobTotalsRow
+from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.sums import EnergySums, total_of
 from hpcfrugal.ledger.table import RowBatch, TableRow
 from hpcfrugal.ledger.tables import JOB_DAYS, JOB_ENERGY, JOB_TOTALS, TOTALS_TABLES
+from hpcfrugal.ledger.total_rows import CarbonPlace, JobDayRow, JobEnergyRow, JobTotalsRow
 from hpcfrugal.ledger.totals import JobEnergy, JobSlot
 
 _JOBS_PER_TRANSACTION = 500

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 
 from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.quick import dataclass
-from hpcfrugal.core.record import EMBEDDED, NOT_STORED, Interned
+from hpcfrugal.core.record import EMBEDDED, NOT_STORED
+from hpcfrugal.ledger.interned import CODE, KIND, NOTE, SETUP, TEXT, UNUSED, MaybeText, Node, Text
 from hpcfrugal.ledger.packed import BUCKET_S, KnownBucket, PackedBuckets, unpack
-from hpcfrugal.ledger.sums import EnergySums
+from hpcfrugal.ledger.total_rows import NO_TOTALS, JobEnergyRow, JobTotalsRow
 from hpcfrugal.spool.documents import CodeState
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
@@ -25,19 +26,6 @@ LEDGER_SCHEMA = 32
 
 Origin = Literal["spool", "sacct", "import"]
 """Where a job's row is from: a run directory, Slurm's accounting, or another program's records."""
-
-TEXT = Interned("texts", "text")
-NODE = Interned("nodes", "node")
-KIND = Interned("channel_kinds", "kind", together=True)
-NOTE = Interned("channel_notes", "note", together=True)
-SETUP = Interned("sidecar_setups", "setup", together=True)
-UNUSED = Interned("unused_sensors", "sensor", together=True)
-PLACE = Interned("places", "place", together=True)
-CODE = Interned("code_states", "code", together=True)
-
-Text = Annotated[str, TEXT]
-MaybeText = Annotated[str | None, TEXT]
-Node = Annotated[str, NODE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,77 +309,8 @@ class MissingSensorRow:
     reason: Annotated[str, UNUSED]
 
 
-@dataclass(frozen=True, slots=True)
-class CarbonPlace:
-    """Where a job's energy counts, for its CO2e.
-
-    ``zone`` is the grid zone and ``pue`` the data centre's power usage effectiveness: the run's own, or those of the
-    settings at the last sync, as ``*_source`` states (``run`` or ``settings``). A PUE of None with a source differs by
-    month. ``provider`` is the one whose actual intensities were used.
-    """
-
-    zone: str | None
-    zone_source: str | None
-    pue: float | None
-    pue_source: str | None
-    provider: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobTotalsRow:
-    """All that a job used. ``first_ns`` to ``last_ns`` is the time in which it counts.
-
-    ``known``: any of its energy is known; ``complete``: no part of it is unknown, ``unknown`` names those that are.
-    ``scope`` and ``idle_power`` as in ``parts``; ``shared``: it has a share of a node's energy, ``lacks_idle``: the
-    node's idle power is not included in one. ``gpus`` is how many it held.
-    """
-
-    first_ns: int
-    last_ns: int
-    not_started: bool
-    known: bool
-    complete: bool
-    unknown: tuple[str, ...] | None
-    scope: MaybeText
-    idle_power: MaybeText
-    shared: bool
-    lacks_idle: bool
-    gpus: int | None
-    place: Annotated[CarbonPlace, EMBEDDED, PLACE]
-    sums: Annotated[EnergySums, EMBEDDED]
-
-
 NO_RUN = RunRow(*("", True, False, -1, None, None, None, None, None, None, None, None, None, None), code=CodeState())
 """In place of the run of a job that has none."""
-
-NO_TOTALS = JobTotalsRow(
-    *(0, 0), not_started=False, known=False, complete=False, unknown=None, scope=None, idle_power=None, shared=False,
-    lacks_idle=False, gpus=None, place=CarbonPlace(None, None, None, None), sums=EnergySums(),
-)  # fmt: skip
-"""Before anything is computed."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobDayRow:
-    """A UTC day, counted since 1970, on which a job counts; ``first``: no day before does. ``elapsed_ns`` is the job's
-    own time on it."""
-
-    day: int
-    first: bool
-    elapsed_ns: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobEnergyRow:
-    """What a component of a node of a job used on a UTC day. The flags, as those of a job, are the same on all days."""
-
-    day: int
-    node: Node
-    component: str
-    known: bool
-    shared: bool
-    lacks_idle: bool
-    sums: Annotated[EnergySums, EMBEDDED]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,6 @@ from hpcfrugal.ledger.rows import (
     ChannelRow,
     ClockSkewRow,
     ForgottenJobRow,
-    JobDayRow,
-    JobEnergyRow,
-    JobTotalsRow,
     MetaRow,
     MissingSensorRow,
     RunRow,
@@ -30,6 +27,7 @@ from hpcfrugal.ledger.rows import (
     SpoolRow,
 )
 from hpcfrugal.ledger.table import LedgerTable
+from hpcfrugal.ledger.total_rows import JobDayRow, JobEnergyRow, JobTotalsRow
 from hpcfrugal.slurm.sacct_jobs import SacctJob
 
 _STATE = ("size", "mtime_ns", "inode")

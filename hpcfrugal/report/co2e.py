@@ -9,8 +9,8 @@ from typing import TypeVar
 from hpcfrugal.accounting.footprint import LevelSource
 from hpcfrugal.core.format import NONE, count, percent
 from hpcfrugal.ledger.groups import JobCounts
-from hpcfrugal.ledger.rows import CarbonPlace, JobTotalsRow
 from hpcfrugal.ledger.sums import EnergySums
+from hpcfrugal.ledger.total_rows import CarbonPlace, JobTotalsRow
 from hpcfrugal.report import notation
 from hpcfrugal.report.amount import bound_sign
 from hpcfrugal.report.field import Field, field

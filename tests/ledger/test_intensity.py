@@ -18,11 +18,12 @@ from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.footprints import times_used
 from hpcfrugal.ledger.plans import plan_of
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
-from hpcfrugal.ledger.rows import CarbonPlace, JobRow
+from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.savings import savings
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.ledger.sync import rebuild, sync, sync_intensities
+from hpcfrugal.ledger.total_rows import CarbonPlace
 from hpcfrugal.spool.intensity import IntensitySource, intensity_files
 
 MINUTE = 60
