@@ -11,14 +11,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from hpcfrugal.core.quick import dataclass
-from hpcfrugal.core.time import from_ns
 from hpcfrugal.ledger.accounted_due import own_or_array
 from hpcfrugal.ledger.accounted_energy import channels_of
+from hpcfrugal.ledger.accounted_executions import (
+    Execution,
+    attempt_of,
+    executions,
+    is_same_attempt,
+    is_same_execution,
+    parts_of_execution,
+    rows_by_number,
+)
 from hpcfrugal.ledger.accounted_fill import by_its_run, filled_by
 from hpcfrugal.ledger.clusters import NO_FIGURES, ClusterFigures, figures_of_clusters
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
@@ -29,23 +35,10 @@ from hpcfrugal.ledger.table import RowBatch
 from hpcfrugal.ledger.tables import ACCOUNTED_JOBS, CHANNELS, FORGOTTEN_JOBS, JOBS
 from hpcfrugal.ledger.users_runs import set_aside
 from hpcfrugal.slurm.sacct_jobs import SacctJob
-from hpcfrugal.spool.job_state import JobState
 
 _S = 10**9
 
-_SAME_LIFE_S = 86_400
-"""A job is requeued at most so long after its end; a later job of the same number is another one, since Slurm begins
-again with the lowest number at some time."""
-
 _PER_TRANSACTION = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """One restart of a job, by the rows that Slurm has of it: several where it was resized, in the order of time."""
-
-    restart: int
-    rows: tuple[SacctJob, ...]
 
 
 def refresh_accounted(connection: LedgerConnection) -> None:
@@ -72,7 +65,7 @@ def _refresh_some(connection: LedgerConnection, figures: Mapping[str, ClusterFig
         of_jobs = [known for _, known in jobs.get(key, [])]
         left_out = [attempt for _, attempt in forgotten.get(key, [])]
         attempts = [*(known.attempt for known in of_jobs), *left_out]
-        numbered = _by_number([row for _, row in rows.get(key, [])], attempts)
+        numbered = rows_by_number([row for _, row in rows.get(key, [])], attempts)
         for job_id in sorted(numbered.keys() | {known.attempt.job_id for known in of_jobs}):
             same = [known for known in of_jobs if known.attempt.job_id == job_id]
             found = _counting(executions(numbered.get(job_id, [])), [one for one in left_out if one.job_id == job_id])
@@ -81,29 +74,6 @@ def _refresh_some(connection: LedgerConnection, figures: Mapping[str, ClusterFig
     # Last, since what was written above marks jobs of runs again.
     connection.execute("DELETE FROM accounted_due WHERE (cluster, job_id) <= (?, ?)", last)
     return True
-
-
-def _by_number(rows: Sequence[SacctJob], attempts: Sequence[AttemptRow]) -> dict[str, list[SacctJob]]:
-    """The rows by the number of their job.
-
-    A text without ``JobIDRaw`` has no numbers of the tasks of arrays; they are those that other texts, or runs, have of
-    the same task about the same time.
-    """
-    numbers: dict[str, list[tuple[int, str]]] = {}
-    for one in rows:
-        if one.shown_id != one.job_id:
-            numbers.setdefault(one.shown_id, []).append((one.submit_s, one.job_id))
-    for attempt in attempts:
-        if attempt.run is not None and attempt.array_task_id is not None:
-            shown_id = f"{attempt.array_job_id}_{attempt.array_task_id}"
-            numbers.setdefault(shown_id, []).append(((attempt.submitted_wall_ns or 0) // _S, attempt.job_id))
-    found: dict[str, list[SacctJob]] = {}
-    for one in rows:
-        if one.shown_id == one.job_id and (known := numbers.get(one.shown_id)):
-            _, number = min(known, key=lambda other: (abs(other[0] - one.submit_s), other[1]))
-            one = replace(one, job_id=number)
-        found.setdefault(one.job_id, []).append(one)
-    return found
 
 
 def _of_due(columns: str, table: str, joins: str, order: str, where: str) -> str:
@@ -196,28 +166,8 @@ def executions_of(connection: sqlite3.Connection, jobs: Sequence[AttemptRow]) ->
     return {
         (cluster, job_id): executions(some)
         for cluster, of_cluster in rows.items()
-        for job_id, some in _by_number(of_cluster, [job for job in jobs if job.cluster == cluster]).items()
+        for job_id, some in rows_by_number(of_cluster, [job for job in jobs if job.cluster == cluster]).items()
     }
-
-
-def executions(rows: Sequence[SacctJob]) -> list[Execution]:
-    """The restarts of a job by the rows of sacct, given in the order in which they were asked for."""
-    newest: dict[tuple[int, int | None], SacctJob] = {}
-    for row in rows:
-        newest[row.submit_s, row.start_s] = row
-    started = {submit_s for submit_s, start_s in newest if start_s is not None}
-    # A row of the time when it still waited is not another execution.
-    known = [row for row in newest.values() if row.start_s is not None or row.submit_s not in started]
-    found: list[Execution] = []
-    for row in sorted(known, key=lambda one: (one.submit_s, one.start_s or 0)):
-        before = found[-1].rows[-1] if found else None
-        if before is not None and _goes_on(before, row):
-            found[-1] = replace(found[-1], rows=(*found[-1].rows, row))
-        elif before is not None and _is_restart(before, row):
-            found.append(Execution(found[-1].restart + 1, (row,)))
-        else:
-            found.append(Execution(0, (row,)))
-    return found
 
 
 def _counting(found: Sequence[Execution], forgotten: Sequence[AttemptRow]) -> list[Execution]:
@@ -233,72 +183,6 @@ def _counting(found: Sequence[Execution], forgotten: Sequence[AttemptRow]) -> li
         if not any(is_same_execution(attempt, execution) for execution in job for attempt in forgotten)
         for execution in job
     ]
-
-
-def _goes_on(before: SacctJob, row: SacctJob) -> bool:
-    """Whether a row is the same execution with other resources."""
-    return before.state == "RESIZING" and row.start_s is not None and row.start_s in (before.start_s, before.end_s)
-
-
-def _is_restart(before: SacctJob, row: SacctJob) -> bool:
-    over_s = max(before.submit_s, before.end_s or 0)
-    return row.user == before.user and row.submit_s <= over_s + _SAME_LIFE_S
-
-
-def attempt_of(execution: Execution) -> AttemptRow:
-    """The job's row."""
-    first, last = execution.rows[0], execution.rows[-1]
-    ended_at = None if last.end_s is None else from_ns(last.end_s * _S)
-    state = JobState(last.job_id, last.state, exit_code=last.exit_code, signal=last.signal, end_at=ended_at)
-    final = state.final
-    elapsed = [row.elapsed_s for row in parts_of_execution(execution) if row.elapsed_s is not None]
-    return AttemptRow(
-        origin="sacct",
-        run=None,
-        cluster=first.cluster,
-        job_id=first.job_id,
-        restart=execution.restart,
-        user=last.user,
-        name=last.name,
-        array_job_id=last.array_job_id,
-        array_task_id=last.array_task_id,
-        het_job_id=last.het_job_id,
-        partition=last.partition,
-        account=last.account,
-        qos=last.qos,
-        state=last.state,
-        final=final,
-        exit_code=state.shell_code if final else None,
-        signal=last.signal if final else None,
-        submitted_wall_ns=first.submit_s * _S,
-        eligible_wall_ns=_ns(first.eligible_s),
-        started_wall_ns=_ns(first.start_s),
-        ended_wall_ns=_ns(last.end_s) if first.start_s is not None else None,
-        elapsed_ns=sum(elapsed) * _S if elapsed and final else None,
-        elapsed_source="slurm" if elapsed and final else None,
-        nodes=tuple(sorted({node for row in execution.rows for node in row.node_names})),
-        alloc_cpus=last.cpus,
-        alloc_gpus=last.gpus,
-    )
-
-
-def parts_of_execution(execution: Execution) -> tuple[SacctJob, ...]:
-    """Its rows, each for the time in which the job had those resources.
-
-    Slurm gives the last row of a resized job either its own start or that of the job.
-    """
-    found: list[SacctJob] = []
-    for row in execution.rows:
-        before = found[-1] if found else None
-        if before is not None and before.end_s is not None and row.start_s is not None and row.start_s < before.end_s:
-            elapsed_s = None if row.elapsed_s is None else max(0, row.elapsed_s - (before.elapsed_s or 0))
-            row = replace(row, start_s=before.end_s, elapsed_s=elapsed_s)
-        found.append(row)
-    return tuple(found)
-
-
-def _ns(seconds: int | None) -> int | None:
-    return None if seconds is None else seconds * _S
 
 
 def _write(
@@ -318,7 +202,9 @@ def _write(
     for execution in found:
         wanted = attempt_of(execution)
         life_ns = wanted.submitted_wall_ns if wanted.restart == 0 else life_ns
-        same = [known for known in of_runs if known.users_run is None and _is_same(known.attempt, wanted, life_ns)]
+        same = [
+            known for known in of_runs if known.users_run is None and is_same_attempt(known.attempt, wanted, life_ns)
+        ]
         same += sorted(
             (
                 known
@@ -327,7 +213,7 @@ def _write(
                 and known.job not in counting
                 and known.attempt.user == wanted.user
                 and (not wanted.nodes or {*known.attempt.nodes} <= {*wanted.nodes})
-                and _is_same(known.attempt, wanted, life_ns)
+                and is_same_attempt(known.attempt, wanted, life_ns)
             ),
             key=lambda known: (known.attempt.restart != wanted.restart, known.users_run, known.attempt.restart),
         )[:1]
@@ -357,20 +243,3 @@ def _longest_ns(wanted: AttemptRow) -> int | None:
     if not wanted.final or wanted.started_wall_ns is None or wanted.ended_wall_ns is None:
         return None
     return wanted.ended_wall_ns - wanted.started_wall_ns
-
-
-def is_same_execution(attempt: AttemptRow, execution: Execution) -> bool:
-    """Whether a job of the ledger is this execution."""
-    return _is_same(attempt, attempt_of(execution))
-
-
-def _is_same(attempt: AttemptRow, wanted: AttemptRow, life_ns: int | None = None) -> bool:
-    """Whether the job of a run is this execution: submitted at the same second, or the same restart about then.
-
-    The clock of the node on which it was submitted may be off Slurm's. ``life_ns`` is when the job was first submitted,
-    which is what the run has of a restart before Slurm is asked.
-    """
-    if attempt.submitted_wall_ns is None or wanted.submitted_wall_ns is None:
-        return attempt.restart == wanted.restart
-    apart_ns = [abs(attempt.submitted_wall_ns - at_ns) for at_ns in (wanted.submitted_wall_ns, life_ns) if at_ns]
-    return apart_ns[0] < _S or (attempt.restart == wanted.restart and min(apart_ns) <= _SAME_LIFE_S * _S)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from hpcfrugal.accounting.green_algorithms import HeldResources
-from hpcfrugal.ledger.accounted import executions_of, is_same_execution, parts_of_execution
+from hpcfrugal.ledger.accounted import executions_of
+from hpcfrugal.ledger.accounted_executions import is_same_execution, parts_of_execution
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.slurm.sacct_jobs import SacctJob
 

@@ -16,8 +16,9 @@ from itertools import groupby
 from operator import itemgetter
 
 from hpcfrugal.core.quick import dataclass
-from hpcfrugal.ledger.accounted import executions_of, is_same_execution, parts_of_execution
+from hpcfrugal.ledger.accounted import executions_of
 from hpcfrugal.ledger.accounted_energy import SLURM_ENERGY, channels_of
+from hpcfrugal.ledger.accounted_executions import is_same_execution, parts_of_execution
 from hpcfrugal.ledger.agent_channels import AgentChannel, AgentLife, base_of, has_agents, settled
 from hpcfrugal.ledger.agent_due import AGENT_DUE, SLURMS_ID
 from hpcfrugal.ledger.agent_rows import AgentSessionRow
