@@ -326,15 +326,22 @@ class _Reader:
         if not key:
             return None
         if (dictionary, key) not in self._texts:
-            query = f"SELECT name FROM {dictionary} WHERE {dictionary[:-1]} = ?"
-            self._texts[dictionary, key] = self._connection.execute(query, (key,)).fetchone()[0]
+            (self._texts[dictionary, key],) = self._entry(dictionary, "name", key)
         return self._texts[dictionary, key]
 
     def _place(self, key: int) -> CarbonPlace:
         if key not in self._places:
-            query = "SELECT zone, zone_source, pue, pue_source, provider FROM places WHERE place = ?"
-            self._places[key] = CarbonPlace(*self._connection.execute(query, (key,)).fetchone())
+            columns = "zone, zone_source, pue, pue_source, provider"
+            self._places[key] = CarbonPlace(*self._entry("places", columns, key))
         return self._places[key]
+
+    def _entry(self, dictionary: str, columns: str, key: int) -> tuple[Any, ...]:
+        """What a dictionary has under a key. Raises ``sqlite3.DatabaseError`` where that is damaged."""
+        query = f"SELECT {columns} FROM {dictionary} WHERE {dictionary[:-1]} = ?"
+        row = self._connection.execute(query, (key,)).fetchone()
+        if row is None:
+            raise sqlite3.DatabaseError(f"{dictionary} has no entry {key}")
+        return tuple(row)
 
     # Jobs that are counted twice
 

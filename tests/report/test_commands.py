@@ -687,6 +687,22 @@ def test_a_ledger_with_damaged_content_is_refused(spool: FakeSpool, call: Call, 
     assert "ledger rebuild" in result.err
 
 
+@pytest.mark.parametrize(
+    ("dictionary", "by"), [("texts", "user"), ("texts", "tag:phase"), ("nodes", "node"), ("places", "day")]
+)
+def test_groups_of_a_ledger_that_lacks_an_entry_are_refused(
+    spool: FakeSpool, call: Call, dictionary: str, by: str
+) -> None:
+    spool.whole_run(carbon={"zone": "FR", "pue": 1.25})
+    call("ledger", "sync")
+    connection = sqlite3.connect(spool.ledger, isolation_level=None)
+    connection.execute(f"DELETE FROM {dictionary}")
+    connection.close()
+    result = call("report", "--no-sync", "--since", "all", "--by", by)
+    assert (result.code, "Traceback" in result.err) == (4, False)
+    assert f"the ledger {spool.ledger} is damaged: {dictionary} has no entry " in result.err
+
+
 def test_a_run_is_reported_whole_in_a_narrow_terminal(
     spool: FakeSpool, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
