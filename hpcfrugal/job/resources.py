@@ -96,7 +96,7 @@ class Resources(JobSection):
     )
 
     hold: Annotated[Switch, SbatchOption("hold", "H", argument="none")] = optional(
-        "Whether the job waits until `scontrol release`.", True, default=False
+        "Whether the job waits until `hpcfrugal release`.", True, default=False
     )
 
     @property
