@@ -109,6 +109,7 @@ def measure(jobs: Jobs, rounds: int, programs: dict[str, str], import_runs: int)
         "first_submit_s": first_s,
         "runs": runs,
         "imports": breakdown(texts),
+        "slurm": subprocess.run(["sbatch", "--version"], capture_output=True, text=True, check=True).stdout.strip(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
 
