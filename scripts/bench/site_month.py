@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import time
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from hpcfrugal.api.agent_map import read_agents
+from hpcfrugal.api.messages import LoggedMessages
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.spool.accounting_text import AccountingQuery, store_answer
@@ -118,22 +121,32 @@ def _line(fields: dict[str, Any]) -> str:
     return json.dumps(fields, separators=(",", ":")) + "\n"
 
 
-def measure(folder: Path, nodes: int, jobs: int) -> dict[str, Any]:
-    """A day of ``nodes`` with ``jobs`` at a time on each: records and jobs a second of CPU time, in all and of the wall
-    clock, and the size of the ledger."""
+def measure(folder: Path, nodes: int, jobs: int, processes: int = 1) -> dict[str, Any]:
+    """A day of ``nodes`` with ``jobs`` at a time on each: records a second of CPU time of the process that fills the
+    ledger, what that and others took, the wall clock, and the size of the ledger. ``processes``: files are read by so
+    many, as with ``site sync --executor local``."""
     root, ledger = folder / f"spool-{nodes}", folder / f"ledger-{nodes}.db"
     made = [_Node(number, jobs) for number in range(1, nodes + 1)]
     records = sum(node.write(root) for node in made)
     rows = [row for node in made for row in node.rows]
     query = AccountingQuery("c1", (_START_S + 90_000) * _S, "*", _START_S * _S, (_START_S + 86_400) * _S)
     store_answer(root, query, "\n".join("|".join(row) for row in [list(_COLUMNS), *rows]) + "\n")
-    begun_s, cpu_s = time.monotonic(), time.process_time()
+    begun_s, cpu_s, read_s = time.monotonic(), time.process_time(), _of_children_s()
+    if processes > 1:
+        read_agents("local", processes, {}, root, ledger, LoggedMessages())
     sync(root, ledger)
-    cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - begun_s
+    cpu_s, wall_s, read_s = time.process_time() - cpu_s, time.monotonic() - begun_s, _of_children_s() - read_s
     with open_ledger(ledger) as connection:
         (known,) = connection.execute("SELECT count(DISTINCT job) FROM agent_jobs").fetchone()
     return {
         "nodes": nodes, "jobs_at_a_time": jobs, "records": records, "jobs": len(rows), "jobs_measured": known,
-        "cpu_s": round(cpu_s, 2), "wall_s": round(wall_s, 2), "records_per_cpu_s": round(records / cpu_s),
+        "processes": processes, "cpu_s": round(cpu_s, 2), "cpu_s_of_readers": round(read_s, 2),
+        "wall_s": round(wall_s, 2), "records_per_cpu_s": round(records / cpu_s),
         "ledger_bytes": ledger.stat().st_size,
     }  # fmt: skip
+
+
+def _of_children_s() -> float:
+    """CPU time of processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
