@@ -10,7 +10,7 @@ seen; what is of CPUs that no job holds is the rest.
 
 from __future__ import annotations
 
-from operator import add, sub
+from operator import add
 
 from ..energy_split import divide_energy, divide_idle
 from ..gpu_selection import resolve
@@ -127,16 +127,17 @@ class NodeAccounts:
             [idle_uj.get(index, 0) for index in grown] if has_idle else None,
             uses,
         )
-        rest_uj: Sequence[int] = [0] * count
+        given: list[list[int]] = []
         for job, share in zip(jobs, shares):  # noqa: B905 (strict= is not in Python 3.9)
             if share is None:
                 continue
-            given_uj = list(map(add, *share))
-            rest_uj = list(map(sub, rest_uj, given_uj))
+            given_uj = list(map(add, *share)) if has_idle else list(share[0])
+            given.append(given_uj)
             job.energy_uj = _added(job.energy_uj, grown, given_uj)
             if has_idle:
                 job.idle_uj = _added(job.idle_uj, grown, share[1])
-        self.rest_uj = _added(self.rest_uj, grown, rest_uj)
+        if given:
+            self.rest_uj = _added(self.rest_uj, grown, [-sum(of_jobs) for of_jobs in zip(*given)])  # noqa: B905
 
     def _idle_uj(self, grown: Mapping[int, int], since: _CpuTimes, now: _CpuTimes) -> dict[int, int]:
         """Idle energy of the channels whose idle power is known."""
