@@ -114,9 +114,10 @@ def test_the_recorded_exit_is_that_of_plain_sbatch(alice: Alice) -> None:
     ours = [json.loads(line)["job_id"] for line in out.splitlines()]
     expected = dict(zip(ENDS, ends(alice, plain), strict=True))
     assert dict(zip(ENDS, ends(alice, ours), strict=True)) == expected
-    assert [expected[name].split()[0] for name in ("five", "143", "term", "kill")] == [
+    assert [expected[name].split()[0] for name in ("five", "term", "kill")] == [
         "FAILED|5:0",
-        "FAILED|15:0",
         "FAILED|0:15",
         "FAILED|0:9",
     ]
+    # Without its highest bit, but for 26.05.
+    assert expected["143"].split()[0] in ("FAILED|15:0", "FAILED|143:0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
@@ -45,9 +46,10 @@ known = {{
 print(json.dumps(known))
 """
 
-SCRIPT = """\
+FOLDER = "/home/alice/usage"
+SCRIPT = f"""\
 # What a job does before its sidecar has begun is not in its record.
-until ls .local/share/hpcfrugal/spool/*/*/$SLURM_JOB_ID.*.jsonl; do sleep 0.2; done >/dev/null 2>&1
+until ls {FOLDER}/spool/*/*/$SLURM_JOB_ID.*.jsonl; do sleep 0.2; done >/dev/null 2>&1
 python3 burner.py
 srun --mem=0 python3 burner.py
 """
@@ -56,10 +58,21 @@ BESIDE = {"cpu_time_s": 1.0, "memory_peak_b": 120 * 2**20, "page_faults_minor": 
 """What shells, srun, the sidecar and two interpreters may take at most, with the pages of a file in the page cache."""
 
 
+class WithOwnSpool(Alice):
+    """Other tests run at the same time, and ids of an earlier lab are used again."""
+
+    def run(
+        self, *argv: str, check: bool = True, cwd: str | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        own = {"HPCFRUGAL_SPOOL": f"{FOLDER}/spool", "HPCFRUGAL_LEDGER": f"{FOLDER}/ledger.db"}
+        return super().run(*argv, check=check, cwd=cwd, env=own | (env or {}))
+
+
 def test_a_job_has_used_what_its_programs_used(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
     """One of them is started by the batch script, one by srun."""
     lab.install()
-    alice = Alice(lab)
+    alice = WithOwnSpool(lab)
+    subprocess.run(["rm", "-rf", FOLDER], check=True)
     alice.write("burner.py", BURNER)
     job = alice.submit({"name": "burners", "resources": {"time": "5", "mem": "600M"}, "command": SCRIPT})
     assert alice.wait(job)[job]["state"] == "COMPLETED", alice.output(job)
