@@ -140,8 +140,8 @@ def run_segment(task: LocalTask, launch: Launch) -> int:
                 )
             )
             write_pid(task.pid_path, child.pid)
-            if (waited := task.recorded()) is not None:
-                task.keep_state("RUNNING", eligible=waited.eligible_at)
+            waited = task.recorded()
+            task.keep_state("RUNNING", eligible=None if waited is None else waited.eligible_at)
         limit = launch.job.limit
         if not child.ends_within(None if limit is None else limit.total_seconds()):
             task.keep_state("TIMEOUT")

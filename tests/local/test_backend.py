@@ -174,6 +174,8 @@ def test_submit_does_not_keep_a_pipe_open(box: Sandbox) -> None:
     job_id, _ = box.submit("sleep 30")
     assert time.monotonic() - started < 10
     assert box.state(job_id) == "RUNNING"
+    (row,) = json.loads(box.ok("report", job_id, "--json"))["jobs"]
+    assert (row["state"], row["exit_code"], row["complete"]) == ("RUNNING", None, False)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
@@ -238,8 +240,7 @@ def test_killed_batch_script(box: Sandbox) -> None:
     assert not list(run_dir.glob("*.end.json"))
     box.ok("ledger", "sync")
     (row,) = json.loads(box.ok("report", job_id, "--json"))["jobs"]
-    assert row["exit_code"] is None
-    assert row["state"] != "COMPLETED"
+    assert (row["state"], row["exit_code"]) == ("NODE_FAIL", None)
     assert row["components"]["dram"]["energy_j"] > 0
     (status,) = json.loads(box.ok("status", "--json", job_id))
     assert status["state"] == "NODE_FAIL"
