@@ -274,7 +274,7 @@ def test_a_second_sync_and_a_report_are_light(box: Sandbox) -> None:
 
 # Who runs programs ------------------------------------------------------------------------------------------------
 
-_SACCT = {"ledger.rows", "ledger.accounted", "cli.ledger_import"}
+_SACCT = {"ledger.rows", "ledger.accounted_executions", "cli.ledger_import"}
 
 # Slurm's commands are the business of one package; the others here run the user's command, ipmitool, mkdir and Python.
 RUNS_PROGRAMS = {
