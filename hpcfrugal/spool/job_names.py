@@ -40,7 +40,11 @@ def _random_part(run_id: str) -> str:
     return run_id.rpartition("-")[2]
 
 
-_INTERPRETER = re.compile(r"(?:python|pypy|Rscript|julia|perl|ruby|node|bash|sh|dash|zsh|ksh|octave|lua)[0-9.]*")
+_SHELLS_AND_PYTHON = r"(?:python|pypy|bash|sh|dash|zsh|ksh)[0-9.]*"
+_INTERPRETER = re.compile(rf"{_SHELLS_AND_PYTHON}|(?:Rscript|julia|perl|ruby|node|octave|lua)[0-9.]*")
+_CODE_OF_THESE = re.compile(r"-[A-Za-z]*c")
+_CODE_OF_OTHERS = re.compile(r"-[A-Za-z]*[eE]|--eval|--print")
+"""Options after which an interpreter's program follows as text, such as ``-lc`` of a shell and ``-ne`` of Perl."""
 
 
 def name_of_command(words: Sequence[str]) -> str:
@@ -49,10 +53,11 @@ def name_of_command(words: Sequence[str]) -> str:
     """
     first = words[0].rpartition("/")[2]
     if _INTERPRETER.fullmatch(first):
+        code_follows = _CODE_OF_THESE if re.fullmatch(_SHELLS_AND_PYTHON, first) else _CODE_OF_OTHERS
         for word, following in pairwise([*words[1:], ""]):
             if word == "-m" and following:
                 return following
-            if word in ("-c", "-e"):
+            if code_follows.fullmatch(word):
                 break
             name = word.rpartition("/")[2]
             if not word.startswith("-") and "." in name:
