@@ -105,6 +105,14 @@ def test_a_job_has_idle_energy_from_when_it_was_first_seen_and_all_no_more_than_
     assert (a.idle_uj, b.idle_uj, node.accounts.rest_uj) == ([1_200], [400], [400])
 
 
+def test_a_job_holds_no_more_cpus_than_there_are() -> None:
+    a, b = job("1", cpus=4), job("2", cpus=8_000)
+    node = Node(cpu(), jobs=(a, b), cpus=4, idle_uw={"cpu": 800})
+    node.read(1_000)
+    node.accounts.divide([a, b], 100, node.at_ns)
+    assert (a.idle_uj, b.idle_uj) == ([400], [400])
+
+
 def test_a_failed_reading_is_divided_by_the_cpu_times_over_all_of_its_interval() -> None:
     a, b = job("1"), job("2")
     node = Node(cpu("package-0"), cpu("package-1"), jobs=(a, b))

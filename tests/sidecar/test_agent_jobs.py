@@ -185,6 +185,8 @@ def test_cpus_are_those_to_which_slurm_confines_the_job(tmp_path: Path, version:
         ({"SLURM_JOB_CPUS_PER_NODE": "4(x2)", "SLURM_CPUS_ON_NODE": "1"}, 4),  # of the job, not of its step
         ({"SLURM_JOB_CPUS_PER_NODE": "4(x2),2", "SLURM_CPUS_ON_NODE": "2"}, 2),
         ({"SLURM_CPUS_ON_NODE": "x"}, None),
+        ({"SLURM_CPUS_ON_NODE": "0"}, None),
+        ({"SLURM_JOB_CPUS_PER_NODE": "99999", "SLURM_CPUS_ON_NODE": "3"}, 3),  # by its user: no record may have it
         ({}, None),
     ],
 )
@@ -239,6 +241,20 @@ def test_a_job_holds_the_gpus_of_all_its_steps_on_the_node(tmp_path: Path, by_gr
     begin(3, {"SLURM_STEP_GPUS": "0"})  # of a script all of the job
     jobs.read(3)
     assert job.gpus == {"0", "GPU-bbbb", "3", "6"}
+
+
+def test_a_user_does_not_fill_the_memory_of_the_agent_with_names_of_gpus(tmp_path: Path) -> None:
+    fake = FakeGroups(tmp_path)
+    fake.put("job_17", 0)
+    for pid, first, count in ((71, 0, 200), (72, 1_000, 100), (73, 0, 2)):
+        gpus = ",".join(map(str, range(first, first + count)))
+        fake.processes.put(pid, 1, environ={"SLURM_JOB_ID": "17", "SLURM_STEP_GPUS": gpus})
+        fake.run("job_17", pid, step=f"step_{pid}/user/task_0")
+    jobs = NodeJobs(str(fake.proc), "n1")
+    jobs.note_gpus(any_there=True)
+    (job,) = jobs.read(1)
+    assert job.gpus is not None
+    assert 2 <= len(job.gpus) <= 256
 
 
 def gpus_of_the_node(fake: FakeGroups) -> Path:

@@ -127,7 +127,7 @@ def _read(path: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for line in text_or_empty(path).splitlines():
         component, _, power_uw = line.partition(" ")
-        if component in IDLE_COMPONENTS and power_uw.isdigit() and len(power_uw) <= 13:
+        if component in IDLE_COMPONENTS and power_uw.isascii() and power_uw.isdigit() and len(power_uw) <= 13:
             found[component] = int(power_uw)
     return found
 

@@ -116,7 +116,9 @@ class NodeAccounts:
         count, span_ns = len(grown), now.at_ns - since.at_ns
         for job, cpu_us in now.job_us.items():
             used_us = max(0, cpu_us - since.job_us.get(job, 0))
-            held = (job.cpus or 0) * min(span_ns, now.at_ns - job.first_ns) if has_idle else 0
+            # an environment may name more CPUs than there are
+            cpus = min(job.cpus or 0, self._cpus)
+            held = cpus * min(span_ns, now.at_ns - job.first_ns) if has_idle else 0
             if used_us or held > 0:
                 jobs.append(job)
                 uses.append(([used_us] * count, [held] * count if held > 0 else ()))

@@ -25,6 +25,13 @@ _MOST_FOLDERS = 64
 _MOST_PROCESSES = 8
 """Groups of a job, and processes of each, that are looked at: the first task of the first step is enough."""
 
+_MOST_GPUS = 256
+"""What environments name beyond that is left out: a user could name any number of them."""
+
+_MOST_CPUS = 8192
+"""Linux knows no more (``NR_CPUS`` in arch/x86/Kconfig). A record with a larger number than the reader's own limit does
+not count, and with it the energy of all jobs of the node."""
+
 
 def job_of_title(proc: str, pid: int) -> str | None:
     """The job id in the title of a slurmstepd that root, or the agent's own user, has started; None for any other."""
@@ -53,7 +60,7 @@ def environ_of(proc: str, pid: int) -> dict[str, str] | None:
 
 
 def note_task(job: NodeJob, proc: str, pid: int) -> None:
-    """Note the user of a task of ``job``, and its GPUs."""
+    """Note the user of a task of ``job``, and the CPUs and GPUs that its environment names."""
     try:
         uid = os.stat(f"{proc}/{pid}").st_uid
     except OSError:
@@ -64,7 +71,8 @@ def note_task(job: NodeJob, proc: str, pid: int) -> None:
     job.uid = uid if job.uid is None else job.uid
     job.cpus = _cpus(environ) if job.cpus is None else job.cpus
     if not job.is_confined:
-        job.gpus = (job.gpus or set()) | _gpus(environ)
+        named = (job.gpus or set()) | _gpus(environ)
+        job.gpus = named if len(named) <= _MOST_GPUS else job.gpus or set()
 
 
 def note_group(job: NodeJob, proc: str, directory: str, *, again: bool) -> None:
@@ -108,8 +116,8 @@ def _cpus(environ: dict[str, str]) -> int | None:
     of_job = environ.get("SLURM_JOB_CPUS_PER_NODE", "")
     of_job = "" if "," in of_job else of_job.partition("(")[0]
     for text in (of_job, environ.get("SLURM_CPUS_ON_NODE", "")):
-        if text.isascii() and text.isdigit() and len(text) < 6:
-            return int(text) or None
+        if text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) <= _MOST_CPUS:
+            return int(text)
     return None
 
 
