@@ -110,7 +110,7 @@ def _site_findings(site: SiteSettings) -> list[Finding]:
         path = site.published
         if path is None or os.access(path, os.X_OK):
             return []
-        why = "cannot be reached" if path.exists() else "does not exist"
+        why = "cannot be reached" if _unreachable(path) or os.path.exists(path) else "does not exist"
         return [
             Finding("files", "site.published", "gap", f"{path} {why}", "ask your operator: hpcfrugal doctor as root")
         ]
@@ -121,7 +121,7 @@ def _site_findings(site: SiteSettings) -> list[Finding]:
         is_file = name == "ledger"
         folder = place.parent if is_file else place
         finding = _place(f"site.{name}", place, private=False, is_file=is_file)
-        if finding.level == "ok" and not folder.exists():
+        if finding.level == "ok" and not os.path.exists(folder):
             finding = Finding("files", f"site.{name}", "gap", f"{folder} does not exist", _MAKE_FOLDERS)
         found.append(finding)
     return found

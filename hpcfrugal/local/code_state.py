@@ -34,7 +34,7 @@ def code_state(folder: Path) -> CodeState:
 
 def _git_state(folder: Path) -> tuple[str | None, bool | None]:
     """The commit, and whether no tracked file differs from it; None where there is none or git does not answer."""
-    if not any((place / ".git").exists() for place in (folder, *folder.parents)):
+    if not any(_has_git(place) for place in (folder, *folder.parents)):
         return None, None
     # GIT_DIR and its like may be those of a hook that calls us.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -61,6 +61,11 @@ def _dvc_lock_hash(folder: Path) -> str | None:
     for place in (folder, *folder.parents):
         with suppress(UnsafeFile):
             return hashlib.sha256(read_regular(place / "dvc.lock", _LOCK_BYTES, follow=True)[0]).hexdigest()
-        if (place / ".git").exists():
+        if _has_git(place):
             return None
     return None
+
+
+def _has_git(folder: Path) -> bool:
+    # Not by Path.exists, which raises an error below a directory that this user may not search.
+    return os.path.exists(folder / ".git")

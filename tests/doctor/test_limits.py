@@ -65,6 +65,17 @@ def test_paths_that_cannot_be_followed_are_faults(tmp_path: Path, monkeypatch: p
     assert faults[1].found.endswith(": File name too long")
 
 
+def test_published_ledgers_that_a_user_does_not_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a folder above is the operators' alone."""
+    long = tmp_path / ("a" * 300)
+    (tmp_path / "config.toml").write_text(f'[site]\npublished = "{long}"\n')
+    monkeypatch.setattr("hpcfrugal.settings.config.SITE_DIR", tmp_path)
+    monkeypatch.setattr(storage.os, "geteuid", lambda: 41001)
+    findings = storage.storage_findings(read_config({"HOME": str(tmp_path)})[0])
+    (finding,) = (one for one in findings if one.subject == "site.published")
+    assert (finding.level, finding.found) == ("gap", f"{long} cannot be reached")
+
+
 def test_the_places_of_a_site_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = tmp_path / "site"
     (tmp_path / "config.toml").write_text(

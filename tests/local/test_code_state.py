@@ -55,6 +55,12 @@ def test_the_hash_of_dvc_lock_from_the_folder_or_the_top(repository: Path) -> No
     assert code_state(repository / "src").dvc_lock_sha256 == hashlib.sha256(b"top").hexdigest()
 
 
+def test_a_folder_that_this_user_may_not_search_has_no_known_version(tmp_path: Path) -> None:
+    # Path.exists raises an error for a name that is too long, as it does below a directory without permission, such as
+    # that of root in which `sudo -u alice` was called.
+    assert code_state(tmp_path / ("a" * 300)) == CodeState()
+
+
 def test_without_a_repository_a_commit_or_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert code_state(tmp_path) == CodeState()
     git(tmp_path, "init", "-q")
