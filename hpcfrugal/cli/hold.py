@@ -17,9 +17,6 @@ from hpcfrugal.slurm.client import slurm_client
 from hpcfrugal.slurm.updates import HoldJob, ReleaseJob, UpdateJob
 from hpcfrugal.submission.tracked_jobs import TrackedJob
 
-_HELD = "JobHeld"
-"""How the reasons begin for which a held job waits: JobHeldUser, JobHeldAdmin (squeue(1), JOB REASON CODES)."""
-
 
 @click.command(name="hold")
 @job_ids(required=True)
@@ -43,7 +40,7 @@ def release_command(jobs: tuple[str, ...]) -> None:
 
 
 def _release(job: TrackedJob) -> str | None:
-    if any((state.reason or "").startswith(_HELD) for state in job.states):
+    if any(state.held for state in job.states):
         return slurm_client().ask(ReleaseJob(job.label))
     from hpcfrugal.queues.controller import release_job
     from hpcfrugal.queues.snapshot import read_snapshot
@@ -62,7 +59,7 @@ def _change(wanted: Sequence[str], change: Callable[[TrackedJob], str | None], d
         raise InputError(problems)
     failed = False
     for job in chosen:
-        pending = any(state.state == "PENDING" for state in job.states)
+        pending = any(state.state == "PENDING" or state.held for state in job.states)
         why = change(job) if pending else f"does not wait ({printable(job.state)})"
         failed = failed or why is not None
         echo(f"Job {job.label} {done}" if why is None else f"Job {job.label}: {plain(why, 200)}")

@@ -12,10 +12,10 @@ from hpcfrugal.slurm.client import slurm_client
 from hpcfrugal.slurm.job_ids import array_shape
 from hpcfrugal.slurm.queue import QueueRow, QueueSnapshot
 
-# Such a job is held by a user or an operator, or Slurm cannot start it as it is: it must not take capacity from others
-# that can start (squeue(1), JOB REASON CODES).
-_HELD = (
-    "JobHeld", "Dependency", "DependencyNeverSatisfied", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints",
+# Such a job waits for another, or Slurm cannot start it as it is: it must not take capacity from others that can start
+# (squeue(1), JOB REASON CODES).
+_STUCK = (
+    "Dependency", "DependencyNeverSatisfied", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints",
 )  # fmt: skip
 # The rest of an array with as many running tasks as allowed: each end starts the next task, regardless of StartTime.
 _THROTTLED = "JobArrayTaskLimit"
@@ -132,7 +132,7 @@ def queued_job(row: QueueRow) -> QueuedJob | None:
         comment_text=row.comment,
         begin_at=row.eligible_at if waits else None,
         end_at=end_at,
-        held=waits and reason.startswith(_HELD),
+        held=waits and (row.held or reason.startswith(_STUCK)),
         throttled=waits and reason.startswith(_THROTTLED),
         blocked=waits and reason != "" and not reason.startswith(_FREE),
         array_id=row.array_job_id,

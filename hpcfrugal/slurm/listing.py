@@ -144,7 +144,7 @@ def _add(known: list[JobState], state: JobState, *, accounting: bool) -> None:
         # Only accounting knows how it ended, and it is a second or two behind.
         state = replace(state, state="COMPLETING")
     if at is not None and not known[at].final:
-        known[at] = replace(known[at], state=state.state, reason=state.reason, queued=state.queued)
+        known[at] = replace(known[at], state=state.state, reason=state.reason, queued=state.queued, held=state.held)
     elif at is None or not (over or state.state == "COMPLETING"):
         known.append(replace(state, restart=known[-1].restart + 1 if known else 0))
     elif not over and known[at].state in _LEAVING:

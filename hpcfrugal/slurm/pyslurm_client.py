@@ -215,6 +215,7 @@ def _row(job: Any) -> dict[str, Any]:
         "qos": job.qos,
         "user": job.user_name,
         "alloc_cpus": job.cpus,
+        "held": job.priority == 0,
         "nodes": tuple(expand_nodelist(job.allocated_nodes)) if job.allocated_nodes else (),
         "reason": None if job.state_reason in (None, "None") else job.state_reason,
     }

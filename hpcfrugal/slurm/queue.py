@@ -23,6 +23,13 @@ from hpcfrugal.slurm.command import Result
 from hpcfrugal.slurm.job_ids import het_job
 from hpcfrugal.spool.job_state import JobState
 
+
+def _is_held(priority: str) -> bool:
+    """Whether a waiting job is held: then its priority is 0 (scontrol(1), hold), whatever reason Slurm shows, such as
+    "launch failed requeued held"."""
+    return whole_number(priority) == 0
+
+
 # No column can hold the separator but the last one; a job's name could, and is not asked for.
 _STATES = OutputTable(
     OutputColumn("job_id", "%A", str),
@@ -37,6 +44,7 @@ _STATES = OutputTable(
     OutputColumn("qos", "%q"),
     OutputColumn("user", "%u"),
     OutputColumn("alloc_cpus", "%C", whole_number),
+    OutputColumn("held", "%Q", _is_held),
     OutputColumn("nodes", "%N", node_names),
     OutputColumn("reason", "%r"),
 )
@@ -93,6 +101,7 @@ def listed_state(row: dict[str, Any]) -> JobState:
         row["array_task_id"] = None
     if waits:
         row |= {"start_at": None, "alloc_cpus": None}  # an expected start, requested CPUs
+    row["held"] = waits and row["held"]
     if row["state"] not in {"COMPLETED", "FAILED"}:
         row["end_at"] = None
     state = JobState(**row)
@@ -104,8 +113,8 @@ class QueueRow:
     """One job, or the tasks of an array that wait, as squeue shows it. Times are aware UTC.
 
     ``nodes`` and ``cpus`` are of one task, or of one component of a heterogeneous job, whose first is ``het_job_id``.
-    ``eligible_at`` is when a waiting job may start at the earliest. ``array_tasks`` are the tasks of an array, such as
-    ``1-10%4``.
+    ``eligible_at`` is when a waiting job may start at the earliest; ``held``: not until it is released.
+    ``array_tasks`` are the tasks of an array, such as ``1-10%4``.
     """
 
     job_id: Annotated[str, ColumnSource("JobID", str)]
@@ -118,6 +127,7 @@ class QueueRow:
     eligible_at: Annotated[datetime | None, ColumnSource("EligibleTime", instant)]
     end_at: Annotated[datetime | None, ColumnSource("EndTime", instant)]
     reason: Annotated[str | None, ColumnSource("Reason")]
+    held: Annotated[bool, ColumnSource("PriorityLong", _is_held)]
     het_job_id: Annotated[str | None, ColumnSource("HetJobID")]
     array_job_id: Annotated[str, ColumnSource("ArrayJobID", str)]
     array_tasks: Annotated[str | None, ColumnSource("ArrayTaskID")]

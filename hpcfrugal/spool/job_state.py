@@ -28,7 +28,7 @@ class JobState:
     Stored in ``<job>.<restart>.slurm.json``. Times are aware UTC; None where the backend does not know. It could start
     at ``eligible_at``: submitted, its begin time come, what it depends on over. ``exit_code`` and ``signal`` are those
     of the batch script, None until it ended. ``het_job_id`` is the first component of a heterogeneous job, in each of
-    its components. ``queued``: the queue lists it now, and it is not over.
+    its components. ``queued``: the queue lists it now, and it is not over. ``held``: it waits until it is released.
     """
 
     job_id: str
@@ -53,6 +53,7 @@ class JobState:
     alloc_cpus: int | None = None
     reason: Annotated[str | None, NOT_STORED] = None
     queued: Annotated[bool, NOT_STORED] = False
+    held: Annotated[bool, NOT_STORED] = False
 
     @property
     def submit_wall_ns(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_slurm import FakeSlurm, squeue_row
@@ -20,8 +21,8 @@ def waiting(box: Sandbox, tmp_path: Path) -> Planned:
     return planned
 
 
-def row(state: str, reason: str = "None") -> str:
-    return squeue_row("17", state, submit=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}", reason=reason)
+def row(state: str, reason: str = "None", **more: Any) -> str:
+    return squeue_row("17", state, submit=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}", reason=reason, **more)
 
 
 def changes(slurm: FakeSlurm) -> list[list[str]]:
@@ -30,10 +31,23 @@ def changes(slurm: FakeSlurm) -> list[list[str]]:
 
 def test_a_waiting_job_is_held_and_released(waiting: Planned) -> None:
     assert waiting.box.ok("hold", "one") == "Job 17 is held\n"
-    waiting.slurm.squeue(row("PENDING", reason="JobHeldUser"))
+    waiting.slurm.squeue(row("PENDING", reason="JobHeldUser", priority=0))
     assert "JobHeldUser" in waiting.box.ok("status", "17")
     assert waiting.box.ok("release", "17") == "Job 17 is released\n"
     assert changes(waiting.slurm) == [["hold", "17"], ["release", "17"]]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("PENDING", "launch failed requeued held"), ("PENDING", "job requeued in held state"),
+        ("PENDING", "JobHoldMaxRequeue"), ("SPECIAL_EXIT", "job requeued in held state"),
+    ],
+)  # fmt: skip
+def test_a_held_job_is_released_whatever_its_reason(waiting: Planned, state: str, reason: str) -> None:
+    waiting.slurm.squeue(row(state, reason, priority=0))
+    assert waiting.box.ok("release", "17") == "Job 17 is released\n"
+    assert changes(waiting.slurm) == [["release", "17"]]
 
 
 def test_a_planned_job_starts_now_when_it_is_released(waiting: Planned) -> None:

@@ -63,7 +63,7 @@ class Queue:
         cells = {
             "job_id": str(job_id), "user": os.environ.get("USER", "root"), "state": state, "nodes": "1", "cpus": "4",
             "limit": "1:00:00", "submit": told(0), "eligible": told(begin_h), "end": told(begin_h + 1),
-            "reason": "BeginTime", "het": "N/A", "array_id": str(job_id), "array": "N/A",
+            "reason": "BeginTime", "priority": "4294901747", "het": "N/A", "array_id": str(job_id), "array": "N/A",
             "partition": "eco", "qos": "low", "name": "train",
             "comment": f"mine hpcfrugal:queue=green;latest={latest}",
         } | more  # fmt: skip
@@ -302,8 +302,8 @@ def test_without_a_forecast_it_starts_now_and_is_still_in_the_queue(queue: Queue
 
 def test_the_list(queue: Queue) -> None:
     queue.snapshot(
-        queue.row(17, begin_h=9, name=NASTY), queue.row(18, state="RUNNING"), queue.row(19, reason="JobHeldUser"),
-        queue.row(20, user="somebody"),
+        queue.row(17, begin_h=9, name=NASTY), queue.row(18, state="RUNNING"),
+        queue.row(19, reason="JobHeldUser", priority="0"), queue.row(20, user="somebody"),
     )  # fmt: skip
     told = json.loads(queue.box.ok("queue", "list", "--all", "--json"))["queues"]
     assert [one["queue"] for one in told] == ["green"]
@@ -356,7 +356,7 @@ def test_a_job_that_was_released_meanwhile_is_not_delayed(queue: Queue) -> None:
     for later, why in (
         (released, "its start or comment has changed since the round began"),
         (queue.row(17, begin_h=1), "its start or comment has changed since the round began"),
-        (queue.row(17, begin_h=2, reason="JobHeldUser"), "it no longer waits, or it is held"),
+        (queue.row(17, begin_h=2, reason="JobHeldUser", priority="0"), "it no longer waits, or it is held"),
         ("", "it no longer waits, or it is held"),
     ):
         queue.snapshot_then(before, later)

@@ -84,10 +84,11 @@ def squeue_row(
     end: str = "N/A",
     nodes: str = "n[1-2]",
     reason: str = "None",
+    priority: int = 4294901747,
 ) -> str:
     """A line of ``squeue -o`` in the columns that hpcfrugal asks for."""
     shown = shown or (raw if base is None or task == "N/A" else f"{base}_{task}")
-    cells = (raw, shown, task, state, submit, start, end, "batch", "proj", "normal", "alice", "8")
+    cells = (raw, shown, task, state, submit, start, end, "batch", "proj", "normal", "alice", "8", str(priority))
     return "|".join((*cells, nodes, reason))
 
 

@@ -18,8 +18,8 @@ def line(**cells: str) -> str:
     known = {
         "job_id": "17", "user": "alice", "state": "PENDING", "nodes": "2", "cpus": "16", "limit": "1:30:00",
         "submit": "2026-11-21T09:00:00", "eligible": "2026-11-21T10:00:00", "end": "2026-11-21T11:30:00",
-        "reason": "BeginTime", "het": "N/A", "array_id": "17", "array": "N/A", "partition": "batch", "qos": "normal",
-        "name": "train",
+        "reason": "BeginTime", "priority": "4294901747", "het": "N/A", "array_id": "17", "array": "N/A",
+        "partition": "batch", "qos": "normal", "name": "train",
         "comment": COMMENT,
     }  # fmt: skip
     return SEPARATOR.join((known | cells).values()) + SEPARATOR
@@ -78,10 +78,14 @@ def test_an_array_is_all_its_tasks(array: str, nodes: int, hours: float) -> None
 
 
 @pytest.mark.parametrize(
-    "reason", ["JobHeldUser", "JobHeldAdmin", "Dependency", "PartitionNodeLimit", "BadConstraints"]
-)
-def test_held_jobs(reason: str) -> None:
-    (job,) = jobs_of(line(reason=reason))
+    ("reason", "priority"),
+    [
+        ("JobHeldUser", "0"), ("JobHeldAdmin", "0"), ("launch failed requeued held", "0"),
+        ("Dependency", "4294901747"), ("PartitionNodeLimit", "4294901747"), ("BadConstraints", "4294901747"),
+    ],
+)  # fmt: skip
+def test_held_jobs(reason: str, priority: str) -> None:
+    (job,) = jobs_of(line(reason=reason, priority=priority))
     assert job.held
     assert not job.movable
 

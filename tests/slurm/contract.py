@@ -139,9 +139,10 @@ def check_hold(trial: Trial) -> None:
     """A waiting job can be held and released, and one that does not exist is refused with a reason."""
     job_id = trial.submit("--begin=now+3hour")
     assert trial.client.ask(HoldJob(job_id)) is None
-    assert trial.state(job_id).reason.startswith("JobHeld")
+    assert trial.state(job_id).held
     assert shown(job_id)["Priority"] == "0"
     assert trial.client.ask(ReleaseJob(job_id)) is None
+    assert not trial.state(job_id).held
     assert shown(job_id)["Priority"] != "0"
     for request in (HoldJob("999999"), ReleaseJob("999999")):
         assert "nvalid job id" in str(trial.client.ask(request))
