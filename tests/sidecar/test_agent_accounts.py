@@ -30,9 +30,8 @@ class Node:
         self.read(*[0] * len(self.entries))
         for entry in self.entries:
             entry.meter.restart()
-        self.accounts = NodeAccounts(
-            self.entries, [Gpu(0, GPU, "a"), Gpu(1, "GPU-bbbb", "b")], jobs, busy_us, self.at_ns, cpus, idle_uw
-        )
+        gpus = [Gpu(0, "GPU-of-amd", "c", domain="amd-gpu-0"), Gpu(0, GPU, "a"), Gpu(1, "GPU-bbbb", "b")]
+        self.accounts = NodeAccounts(self.entries, gpus, jobs, busy_us, self.at_ns, cpus, idle_uw)
 
     def read(self, *counts_uj: int | None) -> None:
         self.at_ns += S
@@ -147,6 +146,17 @@ def test_a_gpu_belongs_to_its_holder_and_one_with_two_holders_to_none() -> None:
     node.read(1_500, 2_000, 3_000, 4_000)
     node.accounts.divide([a, b, thief], 0, node.at_ns)
     assert (a.energy_uj[0], thief.energy_uj[0], node.accounts.rest_uj[0]) == (1_000, 0, 500)
+
+
+def test_a_number_of_slurm_is_that_of_one_gpu_where_two_drivers_have_it() -> None:
+    a, b = job("1", gpus=["0"]), job("2", gpus=["GPU-of-amd"])
+    node = Node(gpu(), gpu("GPU-of-amd"), jobs=(a,))
+    node.read(1_000, 2_000)
+    node.accounts.divide([a], 0, node.at_ns)
+    assert (a.energy_uj, node.accounts.rest_uj) == ([1_000, 0], [0, 2_000])
+    node.read(1_500, 4_000)
+    node.accounts.divide([a, b], 0, node.at_ns)
+    assert (a.energy_uj, b.energy_uj) == ([1_500, 0], [0, 2_000])
 
 
 def test_a_gpu_goes_on_to_the_next_job_when_one_has_ended() -> None:

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from .node_job import NodeJob
 
 
+_NUMBERED = ("gpu", "amd-gpu", "intel-gpu")
+"""The beginnings of domains of GPUs by driver. Each driver numbers its own from 0, and Slurm's numbers are taken for
+those of the first that there is, as the sidecar does."""
+
+
 class _CpuTimes:
     """CPU times at one sample: of the node (None: not known) and of each job."""
 
@@ -51,6 +56,8 @@ class NodeAccounts:
         """Begin at ``now_ns``, the time of the latest sample, at which ``jobs`` had the CPU times they have now."""
         self._channels = channels
         self._gpus = gpus
+        of_driver = {kind: [gpu for gpu in gpus if gpu.domain == f"{kind}-{gpu.index}"] for kind in _NUMBERED}
+        self._numbered = next((some for some in of_driver.values() if some), [])
         self._cpus = cpus or 0
         count = len(channels)
         self.idle_uw = dict(idle_uw or {}) if cpus else {}
@@ -169,7 +176,7 @@ class NodeAccounts:
         """The GPUs of a job."""
         known: list[str | None] = [gpu.uuid for gpu in self._gpus]
         places, _ = resolve([entry for entry in job.gpus or () if not entry.isdigit()], known, ends=False)
-        numbered = [gpu.uuid for gpu in self._gpus if job.gpus and str(gpu.index) in job.gpus]
+        numbered = [gpu.uuid for gpu in self._numbered if job.gpus and str(gpu.index) in job.gpus]
         return [*numbered, *(self._gpus[place].uuid for place in places)]
 
 
