@@ -25,7 +25,7 @@ def embodied_of(job: JobRow, classes: tuple[EmbodiedNodes, ...]) -> dict[str, tu
 
 def _cpus(job: JobRow, node: str, of: EmbodiedNodes, elapsed_ns: int | None) -> int | Fraction | None:
     """The CPUs that a job held on a node: as the sidecar found, else an equal part of those that Slurm gave it. Of a
-    job without an allocation those that it kept busy on average: so its energy is its part of the node too."""
+    job without an allocation those that it kept busy on average, as in its part of the node's energy."""
     sessions = [one for one in job.sessions if one.node == node]
     if any(one.exclusive for one in sessions):
         return of.cpus

@@ -63,7 +63,7 @@ def period(since: Bound, until: Bound, *, prefix: str = "") -> Period:
             if isinstance(given, str):
                 return dates_of(given, now)[end]
             if not isinstance(given, datetime):
-                what = f"is a {type(given).__name__}, not a time"
+                what = f"is of the type {type(given).__name__}, not a time"
                 raise InputError.at("", what, "give an aware datetime, a date, or a text such as 7d")
             if given.utcoffset() is None:
                 raise InputError.at("", f"{given.isoformat()} has no time zone", "add tzinfo=datetime.UTC")

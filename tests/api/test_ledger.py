@@ -87,8 +87,8 @@ def test_warnings_go_to_the_log(ledger: Ledger, box: Sandbox, caplog: pytest.Log
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"since": timedelta(days=3)}, "since: is a timedelta, not a time"),
-        ({"until": 2026}, "until: is a int, not a time"),
+        ({"since": timedelta(days=3)}, "since: is of the type timedelta, not a time"),
+        ({"until": 2026}, "until: is of the type int, not a time"),
         ({"since": datetime(2026, 11, 1)}, "since: 2026-11-01T00:00:00 has no time zone"),
         ({"user": ["ada"], "tags": "project=x"}, "user: is a list .*\ntags: is no mapping of names to texts"),
         ({"tags": {"project": None}}, "tags: is no mapping"),

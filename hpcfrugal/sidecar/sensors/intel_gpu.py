@@ -1,7 +1,7 @@
 """Intel's discrete GPUs through the hwmon chip of xe or i915: ``energy1_input``, of the whole card, in microjoules
 (Linux: Documentation/ABI/testing/sysfs-driver-intel-xe-hwmon, sysfs-driver-intel-i915-hwmon).
 
-ZE_AFFINITY_MASK counts cards or tiles, by the mode of the program that reads it, so it does not tell the cards of the
+ZE_AFFINITY_MASK counts cards or tiles, by the mode of the program that reads it, so it does not show the cards of the
 job: those are known from Slurm's list, and where the job has the machine to itself and there is no mask. Otherwise the
 cards are named and not read.
 """
@@ -45,7 +45,7 @@ def intel_gpu_sensor(chips: Chips, environ: Mapping[str, str], in_slurm: bool, e
         if is_known:
             meters.append(HwmonChannel(path, _channel(gpu, path)))
         else:
-            reason = f"not read, {_MASK} does not tell which cards are the job's: {path}"
+            reason = f"not read, {_MASK} does not show which cards are the job's: {path}"
             absent.append(Absent("gpu", HWMON, reason, gpu.domain))
     return Hwmon("gpu", meters, absent, gpus)
 
