@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,19 @@ class Update:
         if not self.offline:
             self.fetch_intensities()
         return result, answered
+
+    def query_ends(self, runs: Iterable[RunDir]) -> None:
+        """Query Slurm as ``run`` does, if it was not yet asked about the nodes of some of these runs: without them
+        energy on shared nodes lacks the idle power. Raises as ``query_slurm``.
+        """
+        from hpcfrugal.slurm.node_facts import lacks_nodes
+
+        wanted, unsealed = list(runs), unsealed_runs(self.ledger, self.spool)
+        if unsealed is not None:
+            open_runs = {run.run_id for run in unsealed}
+            wanted = [run for run in wanted if run.run_id in open_runs]
+        if due := [run for run in wanted if lacks_nodes(run)]:
+            self.query_slurm(due)
 
     def read_spool(self) -> engine.SyncResult:
         """Read what is new in the spool, and query nothing. Raises as ``run``."""

@@ -115,7 +115,7 @@ class JobStatus(NamedTuple):
 
 def _shown(jobs: Sequence[TrackedJob], config: Config | None) -> list[JobStatus]:
     """The jobs, with the settings also the energy of those that are over."""
-    over = [job.run_dir.run_id for job in jobs if job.over and not job.forgotten]
+    over = [job.run_dir for job in jobs if job.over and not job.forgotten]
     found = totals_by_now(config, over) if config is not None and over else []
     of_runs: dict[str, list[RunTotals]] = {}
     for one in found:

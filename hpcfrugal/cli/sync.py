@@ -17,6 +17,7 @@ from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.queries import RunTotals
 from hpcfrugal.ledger.sync import SyncResult
 from hpcfrugal.settings.config import Config
+from hpcfrugal.spool import RunDir
 
 
 class TerminalMessages:
@@ -77,8 +78,9 @@ def sync_to_read(ledger_path: Path, config: Config) -> None:
     warn_of(result)
 
 
-def totals_by_now(config: Config, run_ids: Sequence[str]) -> list[RunTotals]:
-    """The totals of these runs, after what is new in the spool was read. Nothing else is asked.
+def totals_by_now(config: Config, runs: Sequence[RunDir]) -> list[RunTotals]:
+    """The totals of these runs, which are over, after what is new in the spool was read. Slurm is asked only about
+    those that have just ended.
 
     If the ledger cannot be used, a warning gives the reason, and there are none.
     """
@@ -86,9 +88,11 @@ def totals_by_now(config: Config, run_ids: Sequence[str]) -> list[RunTotals]:
     from hpcfrugal.ledger.store import open_ledger
 
     try:
-        update(config, config.spool, config.ledger, offline=True, wait_long=False).read_spool()
+        to_now = update(config, config.spool, config.ledger, offline=True, wait_long=False)
+        to_now.query_ends(runs)
+        to_now.read_spool()
         with open_ledger(config.ledger, timeout_s=SHORT_WAIT_S) as connection:
-            return totals_of_runs(connection, run_ids)
+            return totals_of_runs(connection, [run.run_id for run in runs])
     except HpcfrugalError as error:
         hint = f" ({error.hint})" if error.hint else ""
         warn(f"energies are not known: {plain(error.message, 400)}{hint}")

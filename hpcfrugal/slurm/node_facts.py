@@ -65,23 +65,42 @@ def store_run_nodes(run_dir: RunDir, powers: Mapping[str, IdlePower]) -> list[st
     return [line for run in mine for job in _due(run) for line in _store(job, powers, None)]
 
 
+def lacks_nodes(run_dir: RunDir) -> bool:
+    """Whether a job of the run has samples, and no stored facts of its nodes."""
+    return bool(_without_nodes(run_dir))
+
+
 def _is_plain(node: str) -> bool:
     """Whether a node name from a file can be one of Slurm's."""
     return node.isascii() and node.replace("-", "").replace(".", "").replace("_", "").isalnum()
 
 
 def _due(run: StoredRun) -> list[_Due]:
+    found = _without_nodes(run.run_dir)
+    return [_Due(run, job, tuple(one.nodes)) for job, one in found.items() if one.ended or _is_final(run, job)]
+
+
+@dataclass(slots=True)
+class _Sampled:
+    """The nodes with samples of a job, and whether it has recorded its end."""
+
+    nodes: list[str]
+    ended: bool
+
+
+def _without_nodes(run_dir: RunDir) -> dict[JobKey, _Sampled]:
+    """The jobs of a run that have samples, and no stored facts of their nodes."""
     try:
-        names = [parsed for _, parsed in run.run_dir.names() if parsed is not None and parsed.job is not None]
+        names = [parsed for _, parsed in run_dir.names() if parsed is not None and parsed.job is not None]
     except OSError:
-        return []  # sync itself reports directories that cannot be read
+        return {}  # sync itself reports directories that cannot be read
     kept = {parsed.job for parsed in names if parsed.kind == "nodes"}
-    nodes: dict[JobKey, list[str]] = {}
+    ended = {parsed.job for parsed in names if parsed.kind == "end"}
+    found: dict[JobKey, _Sampled] = {}
     for parsed in names:
         if parsed.kind == "samples" and parsed.job is not None and parsed.node and parsed.job not in kept:
-            nodes.setdefault(parsed.job, []).append(parsed.node)
-    ended = {parsed.job for parsed in names if parsed.kind == "end"}
-    return [_Due(run, job, tuple(found)) for job, found in nodes.items() if job in ended or _is_final(run, job)]
+            found.setdefault(parsed.job, _Sampled([], parsed.job in ended)).nodes.append(parsed.node)
+    return found
 
 
 def _is_final(run: StoredRun, job: JobKey) -> bool:

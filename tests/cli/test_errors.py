@@ -300,7 +300,7 @@ def test_the_hint_where_slurm_is_missing(box: Sandbox) -> None:
     config.write_text('[queues.green]\ncapacity = 4\nmax_delay = "24h"\nunit = "nodes"\n')
     result = box.run("queue", "list", env={"PATH": "/nowhere", "HPCFRUGAL_BACKEND": "slurm_cli"})
     assert result.code == 3, result
-    assert "hint: load the cluster's slurm module; `submit --backend local` runs a job on this machine" in result.err
+    assert result.err.endswith("hint: load the cluster's slurm module\n"), result.err
 
 
 def test_settings(box: Sandbox) -> None:
