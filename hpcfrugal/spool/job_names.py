@@ -46,6 +46,9 @@ _CODE_OF_THESE = re.compile(r"-[A-Za-z]*c")
 _CODE_OF_OTHERS = re.compile(r"-[A-Za-z]*[eE]|--eval|--print")
 """Options after which an interpreter's program follows as text, such as ``-lc`` of a shell and ``-ne`` of Perl."""
 
+_SCRIPT = re.compile(r"\w[\w.+-]*\.[A-Za-z]\w*")
+"""The name of a script, and no value of an option such as ``0.1``, nor one that a shell has to fill in."""
+
 
 def name_of_command(words: Sequence[str]) -> str:
     """The program that a command runs, without its folder: the script or module that it gives to an interpreter, else
@@ -60,6 +63,6 @@ def name_of_command(words: Sequence[str]) -> str:
             if code_follows.fullmatch(word):
                 break
             name = word.rpartition("/")[2]
-            if not word.startswith("-") and "." in name:
+            if not word.startswith("-") and _SCRIPT.fullmatch(name):
                 return name
     return first or words[0]
