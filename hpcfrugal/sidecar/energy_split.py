@@ -40,13 +40,16 @@ def divide_energy(
     busy_us = _most(node_busy_us, [cpu_us for cpu_us, _ in uses if cpu_us is not None])
     held = [cpus for _, cpus in uses if cpus] if idle_uj is not None and any(idle_uj) else []
     all_cpus = _most(node_cpus, held)
+    by_cpus: dict[int, Column] = {}  # many jobs of a node hold as many CPUs, so that the agent gives one column for all
     found: list[tuple[Column, Column] | None] = []
     for cpu_us, cpus in uses:
         if cpu_us is None:
             found.append(None)
             continue
-        idle = _parts(idle_uj, cpus, all_cpus) if idle_uj is not None and held and cpus else nothing
-        found.append((_parts(dynamic_uj, cpu_us, busy_us), idle))
+        idle: Column = nothing
+        if idle_uj is not None and held and cpus:
+            idle = by_cpus.get(id(cpus)) or by_cpus.setdefault(id(cpus), _parts(idle_uj, cpus, all_cpus))
+        found.append((_parts(dynamic_uj, cpu_us, busy_us) if any(cpu_us) else nothing, idle))
     return found
 
 

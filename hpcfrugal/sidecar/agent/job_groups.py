@@ -20,7 +20,7 @@ from .step_processes import note_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 LOOKS = 10
 """Samples in which a new job's processes are looked at for its user; after that one in ``LOOK_EVERY``."""
@@ -29,11 +29,12 @@ LOOK_EVERY = 30
 
 
 class _Listing:
-    """The subfolders of a folder, which need not be there."""
+    """Path and name of the subfolders of a folder, which need not be there, whose name ``is_wanted``."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, is_wanted: Callable[[str], bool]) -> None:
         self.path = path
-        self.names: list[str] = []
+        self.found: list[tuple[str, str]] = []
+        self._is_wanted = is_wanted
         self._links = 0
 
     def look(self, *, again: bool) -> None:
@@ -43,11 +44,12 @@ class _Listing:
             # 1: a file system that does not count subfolders
             if again or links != self._links or links == 1:
                 with os.scandir(self.path) as entries:
-                    self.names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+                    names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+                self.found = [(f"{self.path}/{name}", name) for name in names if self._is_wanted(name)]
                 # One that went while it was listed may be counted still: the next one would make it the same number.
-                self._links = links if links == len(self.names) + 2 else 0
+                self._links = links if links == len(names) + 2 else 0
         except OSError:
-            self.names, self._links = [], 0
+            self.found, self._links = [], 0
 
 
 class _Group:
@@ -77,7 +79,7 @@ class JobGroups:
 
     def __init__(self, proc: str, roots: Sequence[tuple[str, int]]) -> None:
         self._proc = proc
-        self._roots = [(_Listing(path), version) for path, version in roots]
+        self._roots = [(_Listing(path, _is_user if version == 1 else _is_job), version) for path, version in roots]
         self._users: dict[str, _Listing] = {}
         self._jobs: dict[str, tuple[NodeJob, _Group]] = {}
         self._above: dict[str, GroupCpu] = {}
@@ -101,7 +103,7 @@ class JobGroups:
     @property
     def source(self) -> str:
         """Where CPU times come from."""
-        return f"cgroup-v{next((version for listing, version in self._roots if listing.names), 2)}"
+        return f"cgroup-v{next((version for listing, version in self._roots if listing.found), 2)}"
 
     def read(self, now_ns: int) -> list[NodeJob]:
         """All jobs that are here, or have ended since the call before, with their CPU times."""
@@ -161,16 +163,14 @@ class JobGroups:
         for listing, version in self._roots:
             listing.look(again=again)
             if version == 2:
-                yield from [(f"{listing.path}/{name}", name, 2, None) for name in listing.names if _is_job(name)]
+                yield from [(path, name, 2, None) for path, name in listing.found]
                 continue
-            for name in listing.names:
-                uid = name[len("uid_") :]
-                if not (name.startswith("uid_") and uid.isdigit() and len(uid) <= 10):
-                    continue
-                path = f"{listing.path}/{name}"
-                user = self._users.setdefault(path, _Listing(path))
+            for path, name in listing.found:
+                user = self._users.get(path)
+                if user is None:
+                    user = self._users[path] = _Listing(path, _is_job)
                 user.look(again=again)
-                yield from [(f"{path}/{job}", job, 1, int(uid)) for job in user.names if _is_job(job)]
+                yield from [(job_path, job, 1, int(name[len("uid_") :])) for job_path, job in user.found]
 
     def _open(self, path: str, name: str, version: int, uid: int | None, now_ns: int) -> tuple[NodeJob, _Group] | None:
         try:
@@ -222,6 +222,11 @@ class JobGroups:
             else:
                 total_us += max(0, us - last_us)
         return total_us if known else None
+
+
+def _is_user(name: str) -> bool:
+    uid = name[len("uid_") :]
+    return name.startswith("uid_") and uid.isdigit() and len(uid) <= 10
 
 
 def _is_job(name: str) -> bool:

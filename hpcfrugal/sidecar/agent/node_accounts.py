@@ -121,6 +121,7 @@ class NodeAccounts:
         jobs: list[NodeJob] = []
         uses: list[tuple[Sequence[int], Sequence[int]]] = []
         count, span_ns = len(grown), now.at_ns - since.at_ns
+        columns: dict[int, list[int]] = {0: []}
         for job, cpu_us in now.job_us.items():
             used_us = max(0, cpu_us - since.job_us.get(job, 0))
             # an environment may name more CPUs than there are
@@ -128,7 +129,7 @@ class NodeAccounts:
             held = cpus * min(span_ns, now.at_ns - job.first_ns) if has_idle else 0
             if used_us or held > 0:
                 jobs.append(job)
-                uses.append(([used_us] * count, [held] * count if held > 0 else ()))
+                uses.append(([used_us] * count, columns.setdefault(max(0, held), [held] * count)))
         shares = divide_energy(
             list(grown.values()),
             [now.busy_us - since.busy_us] * count,
