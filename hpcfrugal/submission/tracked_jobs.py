@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hpcfrugal.core.errors import InputError, Problem, SetupError
+from hpcfrugal.core.text import plain
 from hpcfrugal.job.array_tasks import indices_of, is_task
 from hpcfrugal.job.backend import Backend, SubmittedRun
 from hpcfrugal.local.task import read_schedule
@@ -169,7 +170,7 @@ def pick(jobs: Sequence[TrackedJob], wanted: Sequence[str]) -> list[TrackedJob]:
             problems.append(several_jobs(text, [job.job_id or job.run_dir.run_id for job in fits]))
         else:
             what = "is not a job that you submitted with hpcfrugal"
-            problems.append(Problem(text, what, "see `hpcfrugal status --all`"))
+            problems.append(Problem(plain(text, 80) or "''", what, "see `hpcfrugal status --all`"))
     if problems:
         raise InputError(problems)
     return chosen

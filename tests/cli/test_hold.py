@@ -76,3 +76,13 @@ def test_a_job_of_this_machine_cannot_be_held(box: Sandbox) -> None:
     assert (result.code, result.err) == (
         2, f"error: {job_id}: is a job of this machine, which has no queue (`hpcfrugal cancel` ends it)\n",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["hold", "release", "cancel", "status"])
+def test_a_word_that_means_no_job_is_in_one_short_line(box: Sandbox, command: str) -> None:
+    result = box.run(command, "x\nerror: \x1b[31m", "y" * 4000, "")
+    assert result.code == 2
+    lines = result.err.splitlines()
+    assert [line.partition(": is not a job")[0] for line in lines] == [
+        "error: x\N{REPLACEMENT CHARACTER}error: \N{REPLACEMENT CHARACTER}[31m", f"error: {'y' * 79}…", "error: ''"
+    ]  # fmt: skip
