@@ -17,6 +17,7 @@ from hpcfrugal.doctor.finding import Finding, Level
 from hpcfrugal.job.render import builtin_templates, template_names
 from hpcfrugal.ledger.filesystem import filesystem_type, journal_mode
 from hpcfrugal.settings.config import Config, SiteSettings, template_dirs
+from hpcfrugal.spool.layout import AGENTS_DIR, USERS_DIR
 
 _MAKE_FOLDERS = "hpcfrugal site init -o - shows the file with which systemd-tmpfiles makes the folders of a site"
 _MIN_FREE_B = 100 * 1024 * 1024
@@ -123,8 +124,20 @@ def _site_findings(site: SiteSettings) -> list[Finding]:
         finding = _place(f"site.{name}", place, private=False, is_file=is_file)
         if finding.level == "ok" and not os.path.exists(folder):
             finding = Finding("files", f"site.{name}", "gap", f"{folder} does not exist", _MAKE_FOLDERS)
+        unsafe = [str(one) for one in (folder, folder / USERS_DIR, folder / AGENTS_DIR) if _others_can_replace(one)]
+        if finding.level == "ok" and unsafe:
+            problem = f"{', '.join(unsafe)}: every user can remove and replace what is in it"
+            finding = Finding("files", f"site.{name}", "gap", problem, _MAKE_FOLDERS)
         found.append(finding)
     return found
+
+
+def _others_can_replace(folder: Path) -> bool:
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return False
+    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
 
 
 def storage_findings(config: Config) -> list[Finding]:

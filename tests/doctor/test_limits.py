@@ -100,6 +100,15 @@ def test_the_places_of_a_site_are_looked_at(tmp_path: Path, monkeypatch: pytest.
     assert {level for level, _ in found(0).values()} == {"ok"}
     assert len(found(0)) == 3
     assert found(41001) == {}
+    replaced = "every user can remove and replace what is in it"
+    (site / "users").mkdir()
+    (site / "users").chmod(0o3773)  # each user makes a folder here, and none can remove another's
+    assert {level for level, _ in found(0).values()} == {"ok"}
+    (site / "users").chmod(0o777)
+    (site / "ledger").chmod(0o777)
+    assert found(0)["site.spool"] == ("gap", f"{site}/users: {replaced}")
+    assert found(0)["site.ledger"] == ("gap", f"{site}/ledger: {replaced}")
+    assert found(0)["site.published"][0] == "ok"
 
 
 def test_a_table_is_shown_as_its_keys_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
