@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,10 @@ def test_intensities_that_the_ledger_has_count_for_runs_that_processes_read(
 def test_a_small_sync_starts_no_process(spool: FakeSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", None)
     terms = NewRunTerms(0, seals=True, defaults=Defaults())
-    with run_readers.RunReaders(1023, terms, Intensities(sqlite3.connect(":memory:"))) as readers:
+    with (
+        closing(sqlite3.connect(":memory:")) as connection,
+        run_readers.RunReaders(1023, terms, Intensities(connection)) as readers,
+    ):
         for _ in range(5):
             assert readers.read([])() == []
         assert readers.ahead == 0
