@@ -114,7 +114,7 @@ def intensities_of(
 ) -> tuple[CarbonPlace, list[IntensityLevel]]:
     """Where the energy of a job, ``pieces``, counts, and the best known intensities at its times there.
 
-    ``intensity`` None: as if nobody had published any.
+    ``intensity`` None: as if none had been published.
     """
     start_ns = min((piece.start_ns for piece in pieces), default=job.started_wall_ns or 0)
     end_ns = max((piece.span[1] for piece in pieces), default=start_ns)

@@ -1,8 +1,9 @@
 """What the processes of a job's steps show: its id, its user, and the CPUs and GPUs that Slurm gave it.
 
 The id is in the title of slurmstepd, which belongs to root, as ``slurmstepd: [17.batch]``. What a user could have
-written is not believed for more than it can do: the environment names GPUs, and one that two jobs name is nobody's; its
-number of CPUs divides idle energy where no control group has them, and all jobs together get no more than there is.
+written counts only where it takes nothing from others: the environment names GPUs, and one that two jobs name counts
+for neither; its number of CPUs divides idle energy where no control group has them, and all jobs together get no more
+than there is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Devices that use energy and that no sensor here reads: they are named, so that nobody takes them for missing.
+"""Devices that use energy and that no sensor here reads: the header names them.
 
 Whether a total lacks something by that is decided by what they are. An accelerator (PCI class 03 or 12, or a device
 with a DRM or accel node) is a component of the total: a job that may use it is incomplete. All other chips measure the
