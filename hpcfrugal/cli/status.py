@@ -25,7 +25,6 @@ from hpcfrugal.report.view import Block, Notes, Table, note
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.spool.current_power import Draw, read_draw
 from hpcfrugal.spool.job_names import short_job_id
-from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.submission.backends import select_backend
 from hpcfrugal.submission.tracked_jobs import TrackedJob, pick, refresh, tracked_jobs
 
@@ -54,17 +53,9 @@ def _jobs(config: Config, wanted: Sequence[str], *, everything: bool) -> list[Tr
     return pick(jobs, wanted) if wanted else [job for job in jobs if everything or not job.forgotten]
 
 
-def _started(states: Sequence[JobState]) -> datetime | None:
-    return min((state.start_at for state in states if state.start_at), default=None)
-
-
 def _elapsed_ns(job: TrackedJob) -> int | None:
-    started = _started(job.states)
-    if started is None:
-        return None
-    # A killed job may have no recorded end.
-    ends = [state.end_at for state in job.states if state.end_at] if job.over else [datetime.now(UTC)]
-    return span_us(max(ends) - started) * 1000 if ends else None
+    ran = job.ran(datetime.now(UTC))
+    return None if ran is None else span_us(ran) * 1000
 
 
 def _reason(job: TrackedJob) -> str | None:

@@ -62,6 +62,26 @@ class TrackedJob:
         """One word, or several where the tasks of an array differ."""
         return ", ".join(sorted({state.state for state in last_of_each(self.states)})) or "unknown"
 
+    def ran(self, now: datetime) -> timedelta | None:
+        """How long it, or at least one of its tasks, has run until ``now``: not while it waits, also after a requeue.
+
+        None where that is not known: it has not started, or was killed and left no record of its end.
+        """
+        running = (
+            [] if self.over else [one for one in last_of_each(self.states) if one.end_at is None and not one.final]
+        )
+        ends = {(one.job_id, one.restart): now for one in running}
+        spans = sorted(
+            (one.start_at, end)
+            for one in self.states
+            if one.start_at is not None and (end := one.end_at or ends.get((one.job_id, one.restart))) is not None
+        )
+        total, counted = timedelta(), datetime.min.replace(tzinfo=UTC)
+        for start, end in spans:
+            total += max(end - max(start, counted), timedelta())
+            counted = max(counted, end)
+        return total if spans else None
+
     def take(self, states: Sequence[JobState]) -> None:
         """Keep these states, or those of the tasks that were asked for."""
         if self.task is None:

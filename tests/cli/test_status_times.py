@@ -1,8 +1,8 @@
-"""How far back `status` looks, how long it waits for Slurm, and how often `watch` asks."""
+"""How far back `status` looks, how long it waits for Slurm, how often `watch` asks, and how long a job has run."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,9 @@ import pytest
 from hpcfrugal.cli import report, status
 from hpcfrugal.ledger.queries import JobFilter
 from hpcfrugal.settings.config import Config
+from hpcfrugal.spool import RunDir
+from hpcfrugal.spool.job_state import JobState
+from hpcfrugal.submission.tracked_jobs import TrackedJob
 
 
 @pytest.mark.parametrize(
@@ -68,3 +71,37 @@ def test_three_clocks_that_are_off_are_named(monkeypatch: pytest.MonkeyPatch, co
     report._note_clocks(connection, JobFilter())
     assert len(printed) == notes
     assert (f"the same for {count - 3} more" in printed[-1]) is (count > 3)
+
+
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+
+def execution(state: str, start: int | None, end: int | None, *, restart: int = 0, job_id: str = "17") -> JobState:
+    """Start and end in minutes before ``NOW``."""
+    start_at, end_at = (None if at is None else NOW - timedelta(minutes=at) for at in (start, end))
+    return JobState(job_id, state, restart, start_at=start_at, end_at=end_at)
+
+
+@pytest.mark.parametrize(
+    ("states", "minutes"),
+    [
+        ([execution("PENDING", None, None)], None),
+        ([execution("RUNNING", 9, None)], 9),
+        ([execution("REQUEUED", 60, 50), execution("PENDING", None, None, restart=1)], 10),
+        ([execution("REQUEUED", 60, 50), execution("RUNNING", 5, None, restart=1)], 15),
+        ([execution("REQUEUED", 60, 50), execution("COMPLETED", 30, 10, restart=1)], 30),
+        ([execution("RUNNING", 60, None), execution("PENDING", None, None, restart=1)], None),  # its end is not known
+        ([execution("NODE_FAIL", 60, None)], None),
+        # Of tasks that run at the same time the time counts once, and while all wait none.
+        (
+            [execution(*one, job_id=f"{at}") for at, one in enumerate([("COMPLETED", 60, 40), ("COMPLETED", 50, 30)])],
+            30,
+        ),
+        ([execution("COMPLETED", 60, 10, job_id="18"), execution("RUNNING", 20, None, job_id="19")], 60),
+        ([execution("COMPLETED", 60, 40, job_id="18"), execution("PENDING", None, None)], 20),
+        ([execution("RUNNING", -1, None)], 0),  # a node's clock is ahead
+    ],
+)
+def test_a_job_has_run_while_a_part_of_it_ran(states: list[JobState], minutes: int | None, tmp_path: Path) -> None:
+    job = TrackedJob(RunDir(tmp_path), "17", "c", "slurm_cli", "x", NOW, states)
+    assert job.ran(NOW) == (None if minutes is None else timedelta(minutes=minutes))
