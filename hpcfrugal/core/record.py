@@ -87,6 +87,7 @@ __all__ = [
     "UnixTime",
     "assemble",
     "codec",
+    "picker",
 ]
 
 _T = TypeVar("_T")
@@ -396,6 +397,11 @@ def _plan(record: type[Any], given: Collection[str], sources: Sequence[object]) 
 def _columns_getter(paths: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     get = attrgetter(*paths)
     return get if len(paths) > 1 else lambda record: (get(record),)
+
+
+def picker(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """What gives the values at these places of a row."""
+    return itemgetter(*places) if len(places) > 1 else lambda row: tuple(row[at] for at in places)
 
 
 def _is_record(bare: Any) -> bool:

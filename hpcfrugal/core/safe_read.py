@@ -16,6 +16,9 @@ from typing import Any, BinaryIO
 
 from hpcfrugal.core.quick import dataclass
 
+StrPath = str | os.PathLike[str]
+"""Where a file is. A sync has so many that it makes no ``Path`` for each."""
+
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 """A larger JSON document is refused (run.json with a forecast of a year stays below 1 MiB)."""
 
@@ -63,7 +66,9 @@ def check_usable(status: os.stat_result, owner_uid: int) -> None:
         raise UnsafeFile(reason)
 
 
-def open_regular(path: Path, *, owner_uid: int | None = None, follow: bool = False) -> tuple[BinaryIO, os.stat_result]:
+def open_regular(
+    path: StrPath, *, owner_uid: int | None = None, follow: bool = False
+) -> tuple[BinaryIO, os.stat_result]:
     """Open a regular file (of ``owner_uid``, if given) for reading, with its status; a link only with ``follow``.
 
     Raises ``UnsafeFile``, or ``Unreadable`` if it cannot be opened.
@@ -72,7 +77,7 @@ def open_regular(path: Path, *, owner_uid: int | None = None, follow: bool = Fal
     return open(descriptor, "rb"), status
 
 
-def _open(path: Path, owner_uid: int | None, follow: bool) -> tuple[int, os.stat_result]:
+def _open(path: StrPath, owner_uid: int | None, follow: bool) -> tuple[int, os.stat_result]:
     """The descriptor of a file, as ``open_regular``."""
     # O_NONBLOCK: opening a named pipe must not wait for a writer.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
@@ -94,14 +99,14 @@ def _open(path: Path, owner_uid: int | None, follow: bool) -> tuple[int, os.stat
     return descriptor, status
 
 
-def open_owned(path: Path, owner_uid: int) -> tuple[BinaryIO, FileState]:
+def open_owned(path: StrPath, owner_uid: int) -> tuple[BinaryIO, FileState]:
     """Open a regular file of ``owner_uid``, never through a link. Raises ``UnsafeFile``."""
     file, status = open_regular(path, owner_uid=owner_uid)
     return file, FileState.of(status)
 
 
 def read_regular(
-    path: Path, max_bytes: int = MAX_DOCUMENT_BYTES, *, owner_uid: int | None = None, follow: bool = False
+    path: StrPath, max_bytes: int = MAX_DOCUMENT_BYTES, *, owner_uid: int | None = None, follow: bool = False
 ) -> tuple[bytes, os.stat_result]:
     """The content of a file that ``open_regular`` accepts. Raises ``UnsafeFile``, also above ``max_bytes``."""
 
@@ -114,7 +119,7 @@ def read_regular(
     return content, status
 
 
-def read_tail(path: Path, most_bytes: int, owner_uid: int) -> tuple[bytes, os.stat_result]:
+def read_tail(path: StrPath, most_bytes: int, owner_uid: int) -> tuple[bytes, os.stat_result]:
     """The last bytes of a file of ``owner_uid``. Raises ``UnsafeFile``."""
 
     def read(descriptor: int, status: os.stat_result) -> bytes:
@@ -125,7 +130,7 @@ def read_tail(path: Path, most_bytes: int, owner_uid: int) -> tuple[bytes, os.st
 
 
 def _read_opened(
-    path: Path, owner_uid: int | None, follow: bool, read: Callable[[int, os.stat_result], bytes]
+    path: StrPath, owner_uid: int | None, follow: bool, read: Callable[[int, os.stat_result], bytes]
 ) -> tuple[bytes, os.stat_result]:
     descriptor, status = _open(path, owner_uid, follow)
     try:
@@ -174,11 +179,12 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 """Created once; ``json.loads`` would create one for each line."""
 
 
-def read_object(path: Path, owner_uid: int) -> tuple[dict[str, Any], FileState]:
+def read_object(path: StrPath, owner_uid: int) -> tuple[dict[str, Any], FileState]:
     """The JSON object in a file of ``owner_uid``. Raises ``UnsafeFile``."""
     data, status = read_regular(path, owner_uid=owner_uid)
     try:
-        value = parse_json(data)
+        parsed = parse_json_lines([data])
+        value = parse_json(data) if parsed is None else parsed[0]
     except ValueError as error:
         raise UnsafeFile("not valid JSON") from error
     if not isinstance(value, dict):

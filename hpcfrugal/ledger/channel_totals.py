@@ -103,11 +103,12 @@ class TotalsByName(dict[str, ChannelTotals]):
 
     def of(self, key: ChannelKey, **attributes: Any) -> ChannelTotals:
         """Those of a channel, which has these attributes where it is a new one."""
-        sums = self.get(str(key))
+        name = str(key)
+        sums = self.get(name)
         if sums is None:
-            sums = self[str(key)] = ChannelTotals(key, **attributes)
-            if str(key) in self._before:
-                sums.go_on(self._before[str(key)])
+            sums = self[name] = ChannelTotals(key, **attributes)
+            if name in self._before:
+                sums.go_on(self._before[name])
         return sums
 
 

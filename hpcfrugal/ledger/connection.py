@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ class LedgerConnection(sqlite3.Connection):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.interned: dict[str, dict[Any, int]] = {}
+        self.interned: dict[str, dict[Any, int]] = defaultdict(dict)
 
     def roll_back_to(self, savepoint: str) -> None:
         """Undo what was done since ``savepoint``, which stays."""

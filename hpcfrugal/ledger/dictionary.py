@@ -43,7 +43,7 @@ class Dictionary:
 
     def key_of(self, connection: LedgerConnection, value: tuple[Any, ...]) -> int:
         """The key of an entry, which is made where it is missing, inside the caller's transaction."""
-        known = connection.interned.setdefault(self.name, {})
+        known = connection.interned[self.name]
         key = known.get(value)
         if key is None:
             row = connection.execute(self._find, value).fetchone()

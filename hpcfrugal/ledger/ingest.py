@@ -9,7 +9,6 @@ All files of a run are read before anything of it is written.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from hpcfrugal.core.quick import dataclass
@@ -49,7 +48,7 @@ from hpcfrugal.spool.samples import read_samples
 _R = TypeVar("_R")
 
 _JobDocument = EndDocument | JobState | NodesDocument
-_READERS: Mapping[str, Callable[[Path, int, JobKey], tuple[_JobDocument, FileState, list[str]]]] = {
+_READERS: Mapping[str, Callable[[str, int, JobKey], tuple[_JobDocument, FileState, list[str]]]] = {
     "end": read_end,
     "slurm": read_slurm,
     "nodes": read_nodes,
@@ -173,7 +172,7 @@ def _read_run(files: RunFiles, listing: RunListing) -> tuple[RunDocument | None,
     return labels.of(document), labels.forgotten
 
 
-def _read_now(file: ListedFile, listing: RunListing, read: Callable[[Path, int], _R]) -> _R:
+def _read_now(file: ListedFile, listing: RunListing, read: Callable[[str, int], _R]) -> _R:
     """A document without which nothing of the run can be read.
 
     Raises ``UnsafeFile``, and ``OSError`` where it cannot be read now: what the ledger has of the run stays then.
@@ -181,7 +180,7 @@ def _read_now(file: ListedFile, listing: RunListing, read: Callable[[Path, int],
     if file.refused is not None:
         raise UnsafeFile(file.refused)
     try:
-        return read(listing.run_dir.path / file.name, listing.owner_uid)
+        return read(listing.path_of(file), listing.owner_uid)
     except Unreadable as unreadable:
         raise unreadable.error from unreadable
 
@@ -250,7 +249,7 @@ class _RunReader:
             self.nodes.append(rows)
 
     def _read(self, file: ListedFile, rows: NodeRows | None) -> None:
-        path, owner_uid, job = self._listing.run_dir.path / file.name, self._listing.owner_uid, file.parsed.job
+        path, owner_uid, job = self._listing.path_of(file), self._listing.owner_uid, file.parsed.job
         if file.parsed.kind == "submitted":
             submitted, state, problems = read_submitted(path, owner_uid)
             self._files.note(file, problems, state, document=submitted)
@@ -267,7 +266,7 @@ class _RunReader:
             state = self._read_node(file, path, rows)
             self._files.note(file, rows.problems, state, content=rows.place)
 
-    def _read_node(self, file: ListedFile, path: Path, rows: NodeRows) -> FileState:
+    def _read_node(self, file: ListedFile, path: str, rows: NodeRows) -> FileState:
         sampled = SampledNode(self._listing.run_dir.run_id, rows.job, rows.node)
         facts, owner_uid = self._files.facts_of(rows.job).get(rows.node), self._listing.owner_uid
         if rows.meter is not None:

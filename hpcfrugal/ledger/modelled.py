@@ -31,7 +31,7 @@ from hpcfrugal.accounting.series import CumulativeSeries, differences
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.readings import SessionReadings
 from hpcfrugal.ledger.stops import Span, outside
-from hpcfrugal.sidecar.energy_split import steady_energy_uj
+from hpcfrugal.sidecar.energy_split import steady_energies_uj
 from hpcfrugal.spool.sample_header import GpuInfo
 from hpcfrugal.spool.sidecar_session import SidecarSession, newest
 
@@ -207,7 +207,7 @@ def model_gpu(read: SessionReadings, gpu: GpuInfo, table: TdpTable) -> Modelled:
     use = _gpu_use(session)
     power_uw, ends = gpu_power(limit_uw, use, known=match.exact or gpu.limit_uw is not None)
     times_ns = session.times_ns
-    energies_uj = [steady_energy_uj(power_uw, at_ns - times_ns[0]) for at_ns in times_ns]
+    energies_uj = steady_energies_uj(power_uw, [at_ns - times_ns[0] for at_ns in times_ns])
     which = "NVML: enforced limit" if gpu.limit_uw is not None else _which(match.tdp, match.exact, gpu.name)
     how = "its use and the workload unknown" if use is None else f"in use {use:.0%} of the time; the workload unknown"
     inputs = f"{power_uw / limit_uw:.0%} of {limit_uw / 1e6:.4g} W ({which}) x time held; {how}"

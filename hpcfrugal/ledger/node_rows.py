@@ -122,7 +122,7 @@ def _check_bounds(totals: NodeTotals, state: FileState) -> None:
     for channel in totals.channels:
         sums = (channel.energy_uj, channel.node_energy_uj, channel.idle_uj, channel.measured_ns, channel.sensor_gap_ns)
         counts = (channel.errors, channel.resets, channel.gaps)
-        if any(value is not None and value > MAX_INT for value in (*sums, *counts)):
+        if max(filter(None, (*sums, *counts)), default=0) > MAX_INT:
             raise UnsafeFile(f"has impossible sums of {str(channel.key)[:80]}")
     # What two neighbouring readings add to the rows that each of them has anyway.
     between = sum(channel.job.parted for channel in totals.channels)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 from operator import le
-from pathlib import Path
 
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import codec
+from hpcfrugal.core.safe_read import StrPath
 from hpcfrugal.ledger.channel_totals import NodeTotals, SumsBefore
 from hpcfrugal.ledger.readings import channel_keys
 from hpcfrugal.ledger.stops import was_stopped
@@ -58,7 +58,7 @@ def place_to_read_on(samples: SampleFile, totals: NodeTotals) -> str | None:
     )
 
 
-def read_on(path: Path, owner_uid: int, sampled: SampledNode, place: str) -> ReadOn | None:
+def read_on(path: StrPath, owner_uid: int, sampled: SampledNode, place: str) -> ReadOn | None:
     """What has come to a sample file since ``place``; None where it is to be read whole.
 
     Raises ``UnsafeFile`` where the file as a whole does not count.

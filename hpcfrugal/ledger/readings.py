@@ -18,7 +18,7 @@ from hpcfrugal.accounting.buckets import EnergyCurve, Instants
 from hpcfrugal.accounting.series import CumulativeSeries, differences
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.stops import Span, stops, was_stopped
-from hpcfrugal.sidecar.energy_split import divide_idle, steady_energy_uj
+from hpcfrugal.sidecar.energy_split import divide_idle, steady_energies_uj
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.sample_header import ChannelInfo, Header
 from hpcfrugal.spool.sidecar_session import SidecarSession
@@ -342,7 +342,7 @@ class SessionReadings:
         for start_ns, end_ns in pairwise(ends_ns):
             stretch = times_ns[bisect_left(times_ns, start_ns) : bisect_left(times_ns, end_ns) + 1]
             read = [series for series in known if series.covers(start_ns, end_ns)]
-            idle_uj = differences([steady_energy_uj(power_uw, at_ns - origin_ns) for at_ns in stretch])
+            idle_uj = differences(steady_energies_uj(power_uw, [at_ns - origin_ns for at_ns in stretch]))
             divided = divide_idle(idle_uj, [series.rises(stretch) for series in read], len(energies))
             for series, part in zip(read, divided, strict=True):
                 parts[id(series)] += part

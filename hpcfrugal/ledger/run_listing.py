@@ -34,6 +34,10 @@ class RunListing:
     mtime_ns: int
     files: tuple[ListedFile, ...]
 
+    def path_of(self, file: ListedFile) -> str:
+        """Where one of the files is."""
+        return f"{self.run_dir.path}/{file.name}"
+
 
 def list_run(run: RunDir) -> RunListing:
     """List a run directory. Raises ``OSError``."""

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from hpcfrugal.core.record import Interned, InvalidRecord, RecordField, codec
+from hpcfrugal.core.record import Interned, InvalidRecord, RecordField, codec, picker
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.dictionary import Dictionary
 
@@ -85,6 +85,8 @@ class LedgerTable(Generic[_R]):
             f"INSERT INTO {name} ({row_key}, {', '.join(self.columns)}) VALUES (?{', ?' * len(self.columns)})"
         )
         self._stored = self._storing()
+        # An integer in another column is within the bounds of its field.
+        self._integers = picker([at for at, field in enumerate(fields) if field.sql_type == "INTEGER"])
 
     def _dictionary(self, mark: Interned, fields: Sequence[RecordField]) -> Dictionary:
         return self.dictionaries.setdefault(mark.table, Dictionary(mark, fields))
@@ -134,16 +136,18 @@ class LedgerTable(Generic[_R]):
         if not self.interned:
             return lambda connection, values: values
         columns = [(places, self.interned.get(column)) for column, (_, places) in self._columns.items()]
-        firsts = [places[0] for places, _ in columns]
-        plan = [(at, places, words) for at, (places, words) in enumerate(columns) if words is not None]
+        firsts = picker([places[0] for places, _ in columns])
+        plan = [
+            (at, picker(places), words.together, words)
+            for at, (places, words) in enumerate(columns)
+            if words is not None
+        ]
 
         def stored(connection: LedgerConnection, values: list[Any]) -> list[Any]:
-            found = [values[at] for at in firsts]
-            for at, places, words in plan:
-                if words.together:
-                    found[at] = words.key_of(connection, tuple(values[place] for place in places))
-                elif found[at] is not None:
-                    found[at] = words.key_of(connection, (found[at],))
+            found = list(firsts(values))
+            for at, entry, together, words in plan:
+                if together or found[at] is not None:
+                    found[at] = words.key_of(connection, entry(values))
             return found
 
         return stored
@@ -182,7 +186,7 @@ class LedgerTable(Generic[_R]):
     def values_of(self, record: _R) -> list[Any]:
         """The values of a record for ``RowBatch``. Raises ``OverflowError`` for an integer that SQLite cannot hold."""
         values = self.codec.row(record)
-        array("q", [value for value in values if type(value) is int])
+        array("q", filter(None, self._integers(values)))
         return values
 
     def delete(self, connection: sqlite3.Connection, owner: int) -> None:

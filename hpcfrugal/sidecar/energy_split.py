@@ -68,9 +68,9 @@ def _parts(wholes: Column, parts: Column, totals: Column) -> list[int]:
     return list(map(floordiv, map(mul, wholes, parts), totals))
 
 
-def steady_energy_uj(power_uw: int, span_ns: int) -> int:
-    """Energy of a constant power in microwatts over ``span_ns``, rounded down. uW x ns = 1e-15 J."""
-    return power_uw * span_ns // 10**9
+def steady_energies_uj(power_uw: int, spans_ns: Column) -> list[int]:
+    """Energy of a constant power in microwatts over each of ``spans_ns``, rounded down. uW x ns = 1e-15 J."""
+    return [power_uw * span_ns // 10**9 for span_ns in spans_ns]
 
 
 def divide_idle(idle_uj: Column, read_uj: Sequence[Column], channels: int) -> list[Column]:
@@ -82,13 +82,10 @@ def divide_idle(idle_uj: Column, read_uj: Sequence[Column], channels: int) -> li
     """
     if not read_uj:
         return []
-    totals_uj = list(map(sum, zip(*read_uj)))  # noqa: B905
-    given_uj = [min(idle * len(read_uj) // channels, total) for idle, total in zip(idle_uj, totals_uj)]  # noqa: B905
-    parts: list[Column] = []
-    before = [0] * len(totals_uj)
-    for upto_uj in accumulate(read_uj, lambda done, energies: list(map(add, done, energies))):
-        # Differences of a rounded running sum: each is its exact value rounded up or down, and their sum is the whole.
-        edges = _parts(given_uj, upto_uj, totals_uj)
-        parts.append(list(map(sub, edges, before)))
-        before = edges
-    return parts
+    *upto_uj, totals_uj = accumulate(read_uj, lambda done, energies: list(map(add, done, energies)))
+    if len(read_uj) < channels:
+        idle_uj = [idle * len(read_uj) // channels for idle in idle_uj]
+    given_uj = list(map(min, idle_uj, totals_uj))
+    # Differences of a rounded running sum: each is its exact value rounded up or down, and their sum is the whole.
+    edges = [*(_parts(given_uj, done, totals_uj) for done in upto_uj), given_uj]
+    return [edges[0], *(list(map(sub, after, before)) for before, after in zip(edges, edges[1:]))]  # noqa: B905, RUF007

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 from hpcfrugal.core.files import write_json_atomic
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import DROP_INVALID, InvalidRecord, IsoTime, Key, Range, UnixTime, codec
-from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object, read_tail
+from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, read_object, read_tail
 from hpcfrugal.core.text import clean_text, plain
 from hpcfrugal.core.time import instant_ns
 from hpcfrugal.core.user import owner_name, user_name
@@ -241,25 +241,25 @@ def own_run(run_id: str, created_at: datetime, backend: str, spec: dict[str, Any
     )
 
 
-def read_run(path: Path, owner_uid: int) -> tuple[RunDocument, FileState, list[str]]:
+def read_run(path: StrPath, owner_uid: int) -> tuple[RunDocument, FileState, list[str]]:
     """Read ``run.json``; its uid must be the owner of the directory, else nothing in it counts."""
     document, state, problems = _read(RunDocument, path, owner_uid)
     if document.uid != owner_uid:
         raise UnsafeFile(f"has uid {document.uid}, but the directory belongs to uid {owner_uid}")
-    if document.run_id != path.parent.name:
+    if document.run_id != os.path.basename(os.path.dirname(path)):
         raise UnsafeFile("is of another run")
     user = owner_name(owner_uid, document.user)
     if document.user not in (None, user, str(owner_uid)):
         problems.append(f"user: is {(document.user or '')[:80]!r}, but uid {owner_uid} is {user}")
-    return replace(document, user=user), state, problems
+    return document if document.user == user else replace(document, user=user), state, problems
 
 
-def read_labels(path: Path, owner_uid: int) -> tuple[LabelsDocument, FileState, list[str]]:
+def read_labels(path: StrPath, owner_uid: int) -> tuple[LabelsDocument, FileState, list[str]]:
     """Read ``labels.json``."""
     return _read(LabelsDocument, path, owner_uid)
 
 
-def read_submitted(path: Path, owner_uid: int) -> tuple[SubmittedDocument, FileState, list[str]]:
+def read_submitted(path: StrPath, owner_uid: int) -> tuple[SubmittedDocument, FileState, list[str]]:
     """Read ``submitted.json``; it does not count without a job id."""
     document, state, problems = _read(SubmittedDocument, path, owner_uid)
     if re.fullmatch(r"[A-Za-z0-9_+-]{1,64}", document.job_id) is None:
@@ -267,27 +267,27 @@ def read_submitted(path: Path, owner_uid: int) -> tuple[SubmittedDocument, FileS
     return document, state, problems
 
 
-def read_local(path: Path, owner_uid: int) -> tuple[LocalDocument, FileState, list[str]]:
+def read_local(path: StrPath, owner_uid: int) -> tuple[LocalDocument, FileState, list[str]]:
     """Read ``local.json``."""
     return _read(LocalDocument, path, owner_uid)
 
 
-def read_end(path: Path, owner_uid: int, job: JobKey) -> tuple[EndDocument, FileState, list[str]]:
+def read_end(path: StrPath, owner_uid: int, job: JobKey) -> tuple[EndDocument, FileState, list[str]]:
     """Read the end document of ``job``."""
     return _of_job(job, _read(EndDocument, path, owner_uid))
 
 
-def read_slurm(path: Path, owner_uid: int, job: JobKey) -> tuple[JobState, FileState, list[str]]:
+def read_slurm(path: StrPath, owner_uid: int, job: JobKey) -> tuple[JobState, FileState, list[str]]:
     """Read what Slurm reported of ``job``."""
     return _of_job(job, _read(JobState, path, owner_uid))
 
 
-def read_nodes(path: Path, owner_uid: int, job: JobKey) -> tuple[NodesDocument, FileState, list[str]]:
+def read_nodes(path: StrPath, owner_uid: int, job: JobKey) -> tuple[NodesDocument, FileState, list[str]]:
     """Read the facts of the nodes of ``job``."""
     return _of_job(job, _read(NodesDocument, path, owner_uid))
 
 
-def read_log(path: Path, owner_uid: int) -> tuple[str | None, FileState]:
+def read_log(path: StrPath, owner_uid: int) -> tuple[str | None, FileState]:
     """The last line of a log that is not blank, harmless to print; None where there is none. Lines about the end of the
     job are only taken where there is no other.
 
@@ -301,7 +301,7 @@ def read_log(path: Path, owner_uid: int) -> tuple[str | None, FileState]:
     return None if last is None else plain(last, MAX_LOG_CHARACTERS), FileState.of(status)
 
 
-def _read(kind: type[_D], path: Path, owner_uid: int) -> tuple[_D, FileState, list[str]]:
+def _read(kind: type[_D], path: StrPath, owner_uid: int) -> tuple[_D, FileState, list[str]]:
     data, state = read_object(path, owner_uid)
     schema = data.get("schema")
     if schema != SPOOL_SCHEMA or isinstance(schema, bool):

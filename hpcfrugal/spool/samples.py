@@ -11,11 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from hpcfrugal.core.quick import dataclass
-from hpcfrugal.core.safe_read import FileState, UnsafeFile, open_owned, parse_json, parse_json_lines
+from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, open_owned, parse_json, parse_json_lines
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.spool.covered_time import CoveredTime
 from hpcfrugal.spool.sample_header import MAX_HEADER_BYTES, Header, SampledNode, parse_header
@@ -55,7 +54,7 @@ class SampleFile:
         return tuple(f"{count} line{'s' * (count > 1)}: {reason}" for reason, count in sorted(self.bad.items()))
 
 
-def read_samples(path: Path, owner_uid: int, sampled: SampledNode) -> SampleFile:
+def read_samples(path: StrPath, owner_uid: int, sampled: SampledNode) -> SampleFile:
     """Read the sample file of a job on one node.
 
     A last line without its newline is torn, which is normal after a kill, and is left out without a problem.
@@ -66,7 +65,7 @@ def read_samples(path: Path, owner_uid: int, sampled: SampledNode) -> SampleFile
 
 
 @contextmanager
-def open_samples(path: Path, owner_uid: int) -> Iterator[tuple[BinaryIO, FileState]]:
+def open_samples(path: StrPath, owner_uid: int) -> Iterator[tuple[BinaryIO, FileState]]:
     """A sample file that is not too large. Raises ``UnsafeFile``."""
     file, state = open_owned(path, owner_uid)
     with file:
@@ -75,7 +74,7 @@ def open_samples(path: Path, owner_uid: int) -> Iterator[tuple[BinaryIO, FileSta
         yield file, state
 
 
-def read_header(path: Path, owner_uid: int, sampled: SampledNode) -> Header | None:
+def read_header(path: StrPath, owner_uid: int, sampled: SampledNode) -> Header | None:
     """The first header of a sidecar's file; None where there is no valid one."""
     parser = SampleParser(sampled)
     try:

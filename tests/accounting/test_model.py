@@ -32,7 +32,7 @@ from hpcfrugal.accounting.model import (
     server_class,
 )
 from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
-from hpcfrugal.sidecar.energy_split import steady_energy_uj
+from hpcfrugal.sidecar.energy_split import steady_energies_uj
 
 HOUR_NS = 3_600 * 10**9
 
@@ -158,7 +158,7 @@ def test_the_units() -> None:
     assert cpu_energy_uj(power, HOUR_NS, hour_of_ten_cores) == 200 * 3600 * 10**6  # 100 W and a quarter of 400 W
     assert cpu_energy_uj(power, HOUR_NS, hour_of_ten_cores, (1, 4)) == 125 * 3600 * 10**6
     assert dram_energy_uj([(64 * 10**9, HOUR_NS)]) == 46_080 * 10**6  # 12.8 W for an hour
-    assert steady_energy_uj(300_000_000, HOUR_NS) == 1_080_000 * 10**6
+    assert steady_energies_uj(300_000_000, [HOUR_NS]) == [1_080_000 * 10**6]
 
 
 def test_hardware_threads_are_not_counted_as_cores() -> None:

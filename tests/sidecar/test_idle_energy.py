@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.sidecar.energy_split import divide_idle, steady_energy_uj
+from hpcfrugal.sidecar.energy_split import divide_idle, steady_energies_uj
 
 
 @st.composite
@@ -52,5 +52,5 @@ def test_it_is_divided_by_what_was_read(idle_uj: int, read: list[int], channels:
 
 
 def test_sixty_watts_over_ten_seconds() -> None:
-    assert steady_energy_uj(60_000_000, 10 * 10**9) == 600_000_000
-    assert steady_energy_uj(1, 10**9 - 1) == 0
+    assert steady_energies_uj(60_000_000, [0, 10 * 10**9]) == [0, 600_000_000]
+    assert steady_energies_uj(1, [10**9 - 1]) == [0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ..energy_split import steady_energy_uj
+from ..energy_split import steady_energies_uj
 from ..log import log
 from ..sysfs import text_or_empty
 
@@ -115,7 +115,8 @@ class NodeIdlePower:
 
 def idle_energy_uj(power_uw: int, start_ns: int, end_ns: int) -> int:
     """Energy of a constant power between two times. That of consecutive times adds up without loss."""
-    return steady_energy_uj(power_uw, end_ns) - steady_energy_uj(power_uw, start_ns)
+    start_uj, end_uj = steady_energies_uj(power_uw, (start_ns, end_ns))
+    return end_uj - start_uj
 
 
 def _read_so_far(entries: Sequence[ActiveChannel]) -> list[tuple[int, int]]:
