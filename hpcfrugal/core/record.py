@@ -8,7 +8,7 @@ unknown; an aware ``datetime`` (ISO 8601), a ``timedelta`` (seconds), or a class
     @dataclass(frozen=True, slots=True)
     class EndDocument:
         job_id: str
-        exit_code: Annotated[int | None, Bounds(high=255)] = None
+        exit_code: Annotated[int | None, Range(high=255)] = None
         started_wall_ns: Annotated[int | None, UnixTime("started_wall_s")] = None
 
 JSON may come from files of other users. A missing key or null means the default of the field. So does a value of the

@@ -15,7 +15,9 @@ from ipmi_programs import IPMITOOL, program
 from meter_server import MeterServer, as_json, kwollect, prometheus, square_j, square_w
 from sandbox import Sandbox, wait_until
 
+from hpcfrugal.core.record import codec
 from hpcfrugal.meters.powerlog import append
+from hpcfrugal.spool.documents import EndDocument
 
 NODE = os.uname().nodename.split(".")[0]
 STEP_S = 0.005
@@ -52,10 +54,13 @@ def channel(job: dict[str, Any]) -> dict[str, Any]:
     return found  # type: ignore[no-any-return]
 
 
-def span_s(box: Sandbox, job_id: str) -> tuple[float, float]:
+def span_ns(box: Sandbox, job_id: str) -> tuple[int, int]:
+    """When the job started and ended, as it is read from the spool: two seconds since 1970, each to the microsecond."""
     (path,) = box.spool.glob(f"*/{job_id}/*.end.json")
-    end = json.loads(path.read_text())
-    return end["started_wall_s"], end["ended_wall_s"]
+    end = codec(EndDocument).read(json.loads(path.read_text()), [])
+    assert end.started_wall_ns is not None
+    assert end.ended_wall_ns is not None
+    return end.started_wall_ns, end.ended_wall_ns
 
 
 @pytest.mark.parametrize(
@@ -74,12 +79,12 @@ def test_a_square_wave_is_found_again(
     box.ok("ledger", "sync")
     job = reported(box, job_id)
     found = channel(job)
-    start_s, end_s = span_s(box, job_id)
-    truth_j = square_j(end_s) - square_j(start_s)
+    start_ns, end_ns = span_ns(box, job_id)
+    truth_j = square_j(end_ns / 1e9) - square_j(start_ns / 1e9)
     assert found["energy_j"] == pytest.approx(truth_j, rel=0.001)
     assert found["node_energy_j"] == found["energy_j"]
     assert (found["source"], found["attribution"], found["counted"]) == ("prometheus", "exclusive", False)
-    assert found["measured_s"] == pytest.approx(end_s - start_s, abs=1e-6)
+    assert found["measured_s"] == (end_ns - start_ns) / 1e9
     assert job["boundary"] == "components"
     asked = len(server.asked)
     assert asked == 1
@@ -94,8 +99,8 @@ def test_kwollect(box: Sandbox, server: MeterServer) -> None:
     job_id = run_job(box, "sleep", "1")
     time.sleep(0.2)
     found = channel(reported(box, job_id))
-    start_s, end_s = span_s(box, job_id)
-    assert found["energy_j"] == pytest.approx(250 * (end_s - start_s), rel=0.001)
+    start_ns, end_ns = span_ns(box, job_id)
+    assert found["energy_j"] == pytest.approx(250 * (end_ns - start_ns) / 1e9, rel=0.001)
     assert (found["domain"], found["source"]) == ("meter:rack3", "kwollect")
 
 
@@ -221,8 +226,8 @@ def test_from_the_agent_to_the_report(box: Sandbox) -> None:
         _, said = agent.communicate(timeout=15)
     assert (agent.returncode, said) == (0, f"dcmi: 1 node into {log}\n")
     found = channel(reported(box, job_id))
-    start_s, end_s = span_s(box, job_id)
-    assert found["energy_j"] == pytest.approx(346 * (end_s - start_s), rel=0.001)
+    start_ns, end_ns = span_ns(box, job_id)
+    assert found["energy_j"] == pytest.approx(346 * (end_ns - start_ns) / 1e9, rel=0.001)
     assert (found["source"], found["detail"]) == ("ipmi-dcmi", str(log))
 
 
