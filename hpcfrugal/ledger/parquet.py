@@ -64,7 +64,8 @@ def write_parquet(
     the number of rows by view.
 
     Raises:
-        InputError: the folder exists, and is not an earlier export alone or ``replace`` is False.
+        InputError: the folder exists, and is not an earlier export alone or ``replace`` is False; also where another
+            process makes it meanwhile.
         SetupError: pyarrow is missing, or the folder cannot be written.
     """
     try:
@@ -84,6 +85,7 @@ def write_parquet(
             write_json_atomic(
                 made / MARK, {"hpcfrugal": __version__, "written": datetime.now(UTC).isoformat(), "rows": rows}
             )
+            _check_target(folder, replace)  # another export may have made it meanwhile
             if folder.exists():
                 os.rename(folder, temporary / _OLD)
             os.rename(made, folder)
@@ -93,11 +95,12 @@ def write_parquet(
 
 
 def _remove_left_over(folder: Path) -> None:
-    """Remove what exports to ``folder`` left that were killed. One that is at work holds its lock."""
+    """Remove what exports to ``folder`` left that were killed. One that is at work holds its lock; one without either
+    folder may be about to take it."""
     for path in folder.parent.glob(f".{escape(folder.name)}-????????"):
         with suppress(OSError, LockHeld):
             names = set(os.listdir(path))
-            if _LOCK in names <= {_LOCK, _NEW, _OLD} and path.lstat().st_uid == os.geteuid():
+            if _LOCK in names <= {_LOCK, _NEW, _OLD} and len(names) > 1 and path.lstat().st_uid == os.geteuid():
                 with take_lock(path / _LOCK):
                     shutil.rmtree(path)
 

@@ -114,17 +114,6 @@ def beside(proc: str, directory: str, controller: str) -> str | None:
     return points[controller] + directory[len(own) :]
 
 
-def count_in_list(text: str) -> int | None:
-    """How many numbers a list of the kernel such as ``0-3,8`` has; None where it is none, or empty."""
-    count = 0
-    for part in text.split(","):
-        first, last = (parse_count(end.encode()) for end in (part.partition("-")[0], part.rpartition("-")[2]))
-        if first is None or last is None or last < first:
-            return None
-        count += last - first + 1
-    return count
-
-
 def job_part(path: str, job_id: str, sluid: str | None) -> str | None:
     """``path`` cut after the component that is the job's, or None where it has no such component."""
     parts = path.split("/")

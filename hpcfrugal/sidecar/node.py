@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from .cgroup import GroupCpu, count_in_list, node_group
-from .sysfs import CountFile, parse_count, text_or_empty, value_after
+from .cgroup import GroupCpu, node_group
+from .sysfs import CountFile, parse_count, parse_cpus, text_or_empty, value_after
 
 _MOST_GROUPS = 32
 """Most top-level groups that are read; a usual system has a handful."""
@@ -32,8 +32,8 @@ def cores_online(proc: str, sysfs: str, cpus: int | None) -> int | None:
     siblings, cores = (parse_count((_first_cpu(proc, key) or "").encode()) for key in (b"siblings", b"cpu cores"))
     if siblings and cores and cores <= siblings:
         return max(1, cpus * cores // siblings)
-    threads = count_in_list(text_or_empty(f"{sysfs}/devices/system/cpu/cpu0/topology/thread_siblings_list", 256))
-    return None if threads is None else max(1, cpus // threads)
+    threads = parse_cpus(text_or_empty(f"{sysfs}/devices/system/cpu/cpu0/topology/thread_siblings_list", 256))
+    return max(1, cpus // len(threads)) if threads else None
 
 
 def cpu_model(proc: str) -> str | None:

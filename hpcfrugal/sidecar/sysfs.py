@@ -8,6 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_MAX_CPUS = 8192
+"""The most CPUs that a kernel is built for (Linux: NR_CPUS in the Kconfig of x86 and powerpc)."""
+
 
 def read_bytes(path: str, limit: int = 65536) -> bytes:
     """The first ``limit`` bytes of a file. Raises OSError."""
@@ -69,6 +72,20 @@ def parse_count(data: bytes) -> int | None:
         return None
     count = int(digits)
     return count if count < 1 << 63 else None
+
+
+def parse_cpus(text: str) -> list[int]:
+    """The numbers in a list of CPUs such as ``0-3,8``, which the kernel writes in ascending order (Linux:
+    Documentation/admin-guide/cputopology.rst); empty for anything that does not read so."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        low = parse_count(first.encode())
+        high = parse_count(last.encode()) if dash else low
+        if low is None or high is None or not low <= high < _MAX_CPUS or (found and low <= found[-1]):
+            return []
+        found.extend(range(low, high + 1))
+    return found
 
 
 def value_after(text: bytes, key: bytes, separator: bytes = b" ") -> bytes:

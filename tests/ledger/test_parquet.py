@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 import pytest
@@ -150,6 +150,29 @@ def test_what_a_killed_export_left_is_removed_by_the_next(ledger: Path, tmp_path
     with open_ledger(ledger) as connection, take_lock(at_work / ".lock"):
         write_parquet(connection, tmp_path / "out", ["jobs_energy"])
     assert [path.exists() for path in (killed, at_work, other)] == [False, True, True]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_an_export_to_the_same_folder_that_starts_at_the_same_time(
+    ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
+) -> None:
+    out = tmp_path / "out"
+
+    def second_export_first(path: Path) -> BinaryIO:
+        monkeypatch.undo()
+        path.touch()  # made, but not locked yet
+        write_parquet(connection, out, ["jobs_energy"])
+        return take_lock(path)
+
+    monkeypatch.setattr("hpcfrugal.ledger.parquet.take_lock", second_export_first)
+    with open_ledger(ledger) as connection:
+        if replace:
+            assert write_parquet(connection, out, ["energy_by_day"], replace=True).keys() == {"energy_by_day"}
+        else:
+            with pytest.raises(InputError, match="exists"):
+                write_parquet(connection, out, ["energy_by_day"])
+    assert sorted(path.name for path in out.iterdir()) == [MARK, "energy_by_day" if replace else "jobs_energy"]
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == ["out"]
 
 
 def test_the_command(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

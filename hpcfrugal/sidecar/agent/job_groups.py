@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 
-from ..cgroup import GroupCpu, beside, count_in_list, is_sluid
-from ..sysfs import text_or_empty
+from ..cgroup import GroupCpu, beside, is_sluid
+from ..sysfs import parse_cpus, text_or_empty
 from .gpu_devices import allowed_gpus
 from .node_job import NodeJob
 from .step_processes import note_group
@@ -147,7 +147,7 @@ class JobGroups:
     def _cpus(self, group: _Group) -> int | None:
         """The CPUs to which Slurm confines the job (ConstrainCores); None where it does not."""
         directory = group.directory if group.version == 2 else beside(self._proc, group.directory, "cpuset")
-        return None if directory is None else count_in_list(text_or_empty(f"{directory}/cpuset.cpus"))
+        return None if directory is None else len(parse_cpus(text_or_empty(f"{directory}/cpuset.cpus"))) or None
 
     def _confine(self, job: NodeJob, group: _Group) -> None:
         """Note the GPUs to which Slurm confines the job (ConstrainDevices), where that can be seen."""

@@ -13,7 +13,7 @@ import os
 
 from ..node import cpu_vendor
 from ..perf_event import open_event
-from ..sysfs import parse_count, read_count, read_text, text_or_empty, value_after, why
+from ..sysfs import parse_count, parse_cpus, read_count, read_text, text_or_empty, value_after, why
 from .base import FILE_TIMEOUT_S, Absent, Channel, Opened
 from .rapl_powercap import COUNTS_PER_PACKAGE, DRAM_MAX_W, NO_COUNTERS, PACKAGE_MAX_W, RAPL_FROZEN_NS
 
@@ -23,8 +23,6 @@ _EVENTS = {"cpu": "energy-pkg", "dram": "energy-ram"}
 
 _CAP_SYS_ADMIN = 21
 _CAP_PERFMON = 38
-
-_MAX_CPUS = 4096
 
 
 class RaplPerf:
@@ -173,16 +171,3 @@ def parse_scale(text: str) -> tuple[int, int] | None:
         return None
     tens = sign * int(size) - len(decimals)
     return (int(digits) * 10**tens, 1) if tens >= 0 else (int(digits), 10**-tens)
-
-
-def parse_cpus(text: str) -> list[int]:
-    """A list of CPUs such as ``0,28`` or ``0-1``; empty for anything that does not read so."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        low = parse_count(first.encode())
-        high = parse_count(last.encode()) if dash else low
-        if low is None or high is None or not low <= high < _MAX_CPUS:
-            return []
-        found.extend(range(low, high + 1))
-    return found

@@ -18,7 +18,7 @@ from hpcfrugal.sidecar.sensors.hwmon import Chips
 from hpcfrugal.sidecar.sensors.hwmon_meters import cpu_sensor, dram_sensor, node_sensor
 from hpcfrugal.sidecar.sensors.intel_gpu import intel_gpu_sensor
 from hpcfrugal.sidecar.sensors.pm_counters import PmCounters, parse_joules
-from hpcfrugal.sidecar.sensors.rapl_perf import RaplPerf, parse_cpus, parse_event, parse_scale
+from hpcfrugal.sidecar.sensors.rapl_perf import RaplPerf, parse_event, parse_scale
 
 STALE_NS = 3 * 10**9
 
@@ -40,12 +40,9 @@ def test_scale_is_two_to_the_minus_32_exactly() -> None:
     assert [parse_scale(text) for text in ("", "0", "-1e-3", "1e-", "x", "1e999", "1_0", "nan")] == [None] * 8
 
 
-def test_event_and_cpu_lists() -> None:
+def test_events() -> None:
     assert parse_event("event=0x02") == 2
     assert [parse_event(text) for text in ("event=2", "umask=0x1", "event=0x", "event=0x-1", "")] == [None] * 5
-    assert parse_cpus("0,28") == [0, 28]
-    assert parse_cpus("0-2") == [0, 1, 2]
-    assert [parse_cpus(text) for text in ("", "a", "3-1", "0-99999999", "-1")] == [[]] * 5
 
 
 def _proc(tmp_path: Path, level: str, capabilities: int) -> str:
