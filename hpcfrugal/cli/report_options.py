@@ -73,11 +73,23 @@ data_format_options = _a_flag_each(DATA_FORMATS)
 """The formats of figures without a text."""
 
 
+class _CaseInsensitive(click.Choice):  # type: ignore[type-arg]
+    """One of some words in any case. Messages have them as they are written here."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        found = next((word for word in self.choices if word.lower() == str(value).lower()), None)
+        if found is None:
+            self.fail(f"{quoted_value(value, 40)} is none of {', '.join(self.choices)}", param, ctx)
+        return str(found)
+
+
+_UNIT = _CaseInsensitive(get_args(EnergyUnit))
+
+
 def energy_unit_option(command: Command) -> Command:
     """``--unit`` as ``unit``, by default that of the settings."""
     return click.option(
         "--unit",
-        type=click.Choice(get_args(EnergyUnit), case_sensitive=False),
-        metavar="[J|Wh|kWh|MWh|auto]",
+        type=_UNIT,
         help="Unit of energies in the text.  [default: that of the settings, else what fits]",
     )(command)

@@ -23,7 +23,7 @@ AT_LEAST = "≥ "
 ABOVE_0 = ">0"
 """For one that is too small for digits."""
 
-EnergyUnit = Literal["auto", "J", "Wh", "kWh", "MWh"]
+EnergyUnit = Literal["J", "kJ", "MJ", "Wh", "kWh", "MWh", "auto"]
 """What energies are printed in for people; ``auto``: in what fits them."""
 
 
@@ -67,6 +67,8 @@ _ENERGY_UNITS_UJ = (
     AmountUnit("Wh", 3.6e9, 3.6e6),  # a thousandth of it can still be shown
     AmountUnit("J", 1e6, 1e6),
 )
+_ON_REQUEST_UJ = _units({"MJ": 1e12, "kJ": 1e9})
+"""Units that are used only where they are asked for: else watt-hours are."""
 _MASS_UNITS_G = _units({"t": 1e6, "kg": 1e3, "g": 1.0, "mg": 1e-3, "µg": 1e-6})
 _POWER_UNITS_W = _units({"GW": 1e9, "MW": 1e6, "kW": 1e3, "W": 1.0, "mW": 1e-3, "µW": 1e-6})
 _SIZE_UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
@@ -132,7 +134,7 @@ def _fitting(amounts: Iterable[float | Fraction | None], units: Sequence[AmountU
 
 def energy_unit(energies_uj: Iterable[int | None], wanted: EnergyUnit = "auto") -> AmountUnit:
     """The unit for these energies in microjoules: the one that is wanted, else J to MWh as fits the largest."""
-    asked = next((unit for unit in _ENERGY_UNITS_UJ if unit.name == wanted), None)
+    asked = next((unit for unit in (*_ENERGY_UNITS_UJ, *_ON_REQUEST_UJ) if unit.name == wanted), None)
     return asked or _fitting(energies_uj, _ENERGY_UNITS_UJ, "Wh")
 
 

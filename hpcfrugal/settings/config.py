@@ -130,7 +130,8 @@ class Config(Section):
         default="auto", description="`slurm_cli`, `local` (this machine) or `auto`: Slurm if `sbatch` is found"
     )
     energy_unit: Annotated[EnergyUnit, Variable("HPCFRUGAL_ENERGY_UNIT")] = Field(
-        default="auto", description="unit of energies in tables: `J`, `Wh`, `kWh`, `MWh` or `auto`, as fits the figures"
+        default="auto",
+        description="unit of energies in tables: `J`, `kJ`, `MJ`, `Wh`, `kWh`, `MWh`; `auto`: as fits them",
     )
     sidecar: SidecarSettings = SidecarSettings()
     carbon: CarbonSettings = CarbonSettings()

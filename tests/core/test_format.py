@@ -132,7 +132,15 @@ def test_lower_bounds_have_digits_or_are_above_0(energy_uj: int, shown: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("unit", "shown"), [("J", "1,234,567 J"), ("Wh", "343 Wh"), ("kWh", "0.343 kWh"), ("MWh", "<0.001 MWh")]
+    ("unit", "shown"),
+    [
+        ("J", "1,234,567 J"),
+        ("kJ", "1,235 kJ"),
+        ("MJ", "1.23 MJ"),
+        ("Wh", "343 Wh"),
+        ("kWh", "0.343 kWh"),
+        ("MWh", "<0.001 MWh"),
+    ],
 )
 def test_the_unit_of_energies_can_be_chosen(unit: EnergyUnit, shown: str) -> None:
     assert energy(1_234_567_000_000, unit) == shown

@@ -220,7 +220,7 @@ def test_the_unit_of_the_text_is_that_of_the_option_then_of_the_settings(
     call("ledger", "sync")
     for options in (["17"], ["--since", "all"], ["--since", "all", "--by", "user"], ["--since", "all", "--nodes"]):
         assert "[Wh]" in call("report", *options).out
-        assert "[J]" in call("report", "--unit", "j", *options).out
+        assert "[kJ]" in call("report", "--unit", "kj", *options).out
         with monkeypatch.context() as patch:
             patch.setenv("HPCFRUGAL_ENERGY_UNIT", "kWh")
             assert "[kWh]" in call("report", *options).out
@@ -228,6 +228,7 @@ def test_the_unit_of_the_text_is_that_of_the_option_then_of_the_settings(
     assert "6,600" in call("report", "--unit", "J", "17").out
     assert r"\[J\]" in call("report", "--unit", "J", "--markdown", *options).out
     assert call("report", "--unit", "J", "--csv").err == "error: --csv: cannot be combined with --unit\n"
+    assert "'btu' is none of J, kJ, MJ, Wh, kWh, MWh, auto\n" in call("report", "--unit", "btu").err
     monkeypatch.setenv("HPCFRUGAL_ENERGY_UNIT", "BTU")
     assert "HPCFRUGAL_ENERGY_UNIT" in call("report").err
 
