@@ -50,7 +50,7 @@ _TIME: notation.Notation[tuple[datetime, datetime]] = notation.Notation(
 _SAVING: notation.Notation[float] = notation.Notation(notation.same, lambda share, _: rough_percent(share))
 
 _FIELDS: tuple[Field[PlannedStart], ...] = (
-    field("job_id", notation.WORD, lambda one: one.job.job_id, heading="Job"),
+    field("job_id", notation.WORD, lambda one: one.job.job_id, heading="Job", key=True),
     field("user", notation.TEXT, lambda one: one.job.user, heading="User", drop=2),
     field("name", notation.TEXT, lambda one: one.job.name, heading="Name"),
     field("nodes", notation.COUNT, lambda one: one.job.nodes, heading="Nodes", drop=1),

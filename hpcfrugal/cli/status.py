@@ -129,7 +129,7 @@ _FIELDS: tuple[Field[JobStatus], ...] = (
     field("job_id", notation.PLAIN, lambda one: one.job.label or None),
     field(
         "job", notation.WORD, lambda one: short_job_id(one.job.label) or None, json="", heading="Job", drop=4,
-        missing=NONE
+        key=True, missing=NONE
     ),
     field("run_id", notation.PLAIN, lambda one: one.job.run_dir.run_id),
     *attributes(notation.PLAIN, "cluster", of="job"),

@@ -34,7 +34,7 @@ _RANGE: notation.Notation[tuple[int, int]] = notation.Notation(
     lambda ends: [end / 1000 for end in ends], lambda ends, _: "–".join(f"{end / 1000:.2f}" for end in ends)
 )
 _FIELDS: tuple[Field[_ModelOfCluster], ...] = (
-    field("cluster", notation.TEXT, lambda one: one.cluster, heading="Cluster", drop=2),
+    field("cluster", notation.TEXT, lambda one: one.cluster, heading="Cluster", drop=2, key=True),
     field("nodes", notation.TEXT, lambda one: one.model.nodes, heading="Nodes"),
     field("component", notation.WORD, lambda one: one.model.component, heading="Component"),
     field("gpu_jobs", notation.PLAIN, lambda one: one.model.gpu),
@@ -42,7 +42,7 @@ _FIELDS: tuple[Field[_ModelOfCluster], ...] = (
     field(
         "jobs_of", notation.WORD,
         lambda one: f"{'with' if one.model.gpu else 'no'} GPUs, {'alone' if one.model.alone else 'sharing'}",
-        json="", heading="Jobs",
+        json="", heading="Jobs", key=True,
     ),
     field("jobs", notation.COUNT, lambda one: one.model.jobs, heading="n"),
     field("factor", _FACTOR, lambda one: one.model.factor_ppm, heading="Factor"),

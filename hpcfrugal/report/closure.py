@@ -116,7 +116,7 @@ def _text(name: str, heading: str, drop: int | None = None) -> Field[Any]:
 
 _RATIO: notation.Notation[float] = notation.Notation(notation.same, lambda ratio, _: f"{ratio:.2f}")
 _SHOWN_FIELDS: tuple[Field[_Row], ...] = (
-    field("node", notation.TEXT, lambda one: one.node, csv=True, heading="Node"),
+    field("node", notation.TEXT, lambda one: one.node, csv=True, heading="Node", key=True),
     field("day", notation.WORD, lambda one: None if one.day is None else _date(one.day), csv=True, heading="Day",
           optional=True, missing=""),
     field("share", notation.WORD, lambda one: one.sums.bar, json="", heading="Share", drop=6),

@@ -44,7 +44,7 @@ _RANGE: notation.Notation[tuple[float, float]] = notation.Notation(
 )
 
 _FIELDS: tuple[Field[AuditedSetup], ...] = (
-    field("cluster", notation.TEXT, lambda one: one.cluster, heading="Cluster"),
+    field("cluster", notation.TEXT, lambda one: one.cluster, heading="Cluster", key=True),
     field("release", notation.WORD, lambda one: _named(one, "release"), heading="Slurm"),
     field("plugin", notation.WORD, lambda one: _named(one, "plugin"), heading="Plugin", missing="none"),
     field("jobs", notation.COUNT, lambda one: one.jobs, heading="Jobs"),

@@ -49,6 +49,7 @@ class Field(Generic[R]):
     csv: bool
     heading: str
     drop: int | None
+    key: bool
     optional: bool
     before: Callable[[R], str] | None
     after: Callable[[R], str] | None
@@ -89,6 +90,7 @@ def field(
     csv: bool = False,
     heading: str = "",
     drop: int | None = None,
+    key: bool = False,
     optional: bool = False,
     before: Callable[[R], str] | None = None,
     after: Callable[[R], str] | None = None,
@@ -99,12 +101,13 @@ def field(
 
     ``name``: in JSON and CSV, with its unit; ``json``: another place in JSON, with points between nested keys, or ""
     for none. ``csv``: it is a column of CSV. ``heading``: of its column in tables, "" for none; ``{energy}`` and
-    ``{mass}`` stand for the table's units; ``drop`` as in ``Column``; ``optional``: the column is left out where no
-    record has a value. ``before`` and ``after``: signs at a known value. ``missing``: text in place of an unknown one.
+    ``{mass}`` stand for the table's units; ``drop`` and ``key`` as in ``Column``; ``optional``: the column is left out
+    where no record has a value. ``before`` and ``after``: signs at a known value. ``missing``: text in place of an
+    unknown one.
     """
     path = tuple((name if json is None else json).split(".")) if json != "" else ()
     absent = missing if callable(missing) else lambda record: missing
-    return Field(name, notation, get, path, csv, heading, drop, optional, before, after, role, absent)
+    return Field(name, notation, get, path, csv, heading, drop, key, optional, before, after, role, absent)
 
 
 def attributes(notation: Notation[Any], *names: str, of: str = "", csv: bool = False) -> tuple[Field[Any], ...]:
@@ -191,7 +194,12 @@ def table(fields: Sequence[Field[R]], parts: Sequence[Rows[Any]], units: Scale |
     names = [each.name for each in shown]
     made = Table(
         [
-            Column(each.heading.format(energy=units.energy.name, mass=units.mass.name), each.notation.align, each.drop)
+            Column(
+                each.heading.format(energy=units.energy.name, mass=units.mass.name),
+                each.notation.align,
+                each.drop,
+                each.key,
+            )
             for each in shown
         ]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hpcfrugal.core.format import MODEL_ALONE, NONE, UNKNOWN, second
 from hpcfrugal.core.record import codec
@@ -18,6 +18,7 @@ from hpcfrugal.report.energy import energy_fields
 from hpcfrugal.report.field import Field, attributes, field, row, rows, variant
 from hpcfrugal.report.other_work import OTHER_WORK_FIELDS, other_work
 from hpcfrugal.report.usage import USAGE_FIELDS, usage_of
+from hpcfrugal.report.view import note
 from hpcfrugal.spool.documents import CodeState
 
 
@@ -91,19 +92,23 @@ def _day(channel: ChannelRow, wall_ns: int | None) -> str:
     return f"{day} " if first and last and first != last else ""
 
 
+COMPONENT_OF_CHANNEL: Field[Any] = field(
+    "component", notation.WORD, lambda one: one.channel.component, csv=True, heading="Component", key=True,
+    before=lambda one: "" if one.channel.counted else "(", after=lambda one: "" if one.channel.counted else ")",
+)  # fmt: skip
+"""Of a record with a channel."""
+NOT_ADDED = note("In brackets: not added, since other rows contain this energy.")
+
 CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
-    field("node", notation.TEXT, lambda one: one.channel.node, heading="Node"),
-    field("component", notation.WORD, lambda one: one.channel.component, heading="Component"),
-    field("domain", notation.TEXT, lambda one: one.channel.domain, heading="Domain", drop=8),
-    field("source", notation.WORD, lambda one: one.channel.source, heading="Source"),
+    field("node", notation.TEXT, lambda one: one.channel.node, heading="Node", key=True),
+    COMPONENT_OF_CHANNEL,
+    field("domain", notation.TEXT, lambda one: one.channel.domain, heading="Domain", drop=8, key=True),
+    field("source", notation.WORD, lambda one: one.channel.source, heading="Source", drop=10),
     field(
         "quality", notation.WORD, lambda one: one.channel.quality, heading="Quality",
         role=lambda one: one.channel.quality
     ),
-    field(
-        "attribution", notation.WORD, lambda one: one.channel.attribution, heading="Share", drop=4,
-        after=lambda one: "" if one.channel.counted else ", not added",
-    ),
+    field("attribution", notation.WORD, lambda one: one.channel.attribution, heading="Share", drop=4),
     *attributes(notation.PLAIN, "boundary", "counted", of="channel"),
     field("energy_j", notation.ENERGY, lambda one: one.channel.energy_uj, heading="Energy [{energy}]", missing=NONE),
     field("low_j", notation.ENERGY, lambda one: one.channel.low_uj),
@@ -184,7 +189,7 @@ _USERS_DROPPED_AT = 10
 _COMPONENT_COLUMNS = ("cpu_j", "dram_j", "gpu_j", "node_j")
 
 JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
-    field("job", notation.WORD, _label, json="", heading="Job", drop=12),
+    field("job", notation.WORD, _label, json="", heading="Job", drop=12, key=True),
     *attributes(notation.PLAIN, "cluster", "job_id", "restart", "array_job_id", "array_task_id", of="job", csv=True),
     *attributes(notation.PLAIN, "het_job_id", of="job", csv=True),
     field("run_id", notation.PLAIN, lambda one: one.job.run_id or None, csv=True),

@@ -15,7 +15,7 @@ from hpcfrugal.report import notation
 from hpcfrugal.report.amount import AMOUNT_FIELDS
 from hpcfrugal.report.co2e import CO2E_FIELDS
 from hpcfrugal.report.field import Field, Rows, field, on, scale, table
-from hpcfrugal.report.job import CHANNEL_FIELDS, JOB_FIELDS, ReportedJob
+from hpcfrugal.report.job import CHANNEL_FIELDS, JOB_FIELDS, NOT_ADDED, ReportedJob
 from hpcfrugal.report.other_work import other_work
 from hpcfrugal.report.scope_advice import advice, unit_for
 from hpcfrugal.report.usage import NODE_USAGE_FIELDS, JobUsage, usage_notes, usage_of
@@ -56,6 +56,8 @@ def job_blocks(record: ReportedJob, unit: EnergyUnit = "auto", scopes: BothScope
         yield table(_COMPONENT_FIELDS, components, units)
     if record.channels:
         yield table(CHANNEL_FIELDS, [by_channel], units)
+        if not all(one.channel.counted for one in record.channels):
+            yield Notes((NOT_ADDED,))
     usage = usage_of(record.job)
     if usage.nodes:
         nodes = [Rows(NODE_USAGE_FIELDS, usage.nodes)]

@@ -133,6 +133,7 @@ def _label(by: str, position: int) -> Field[ReportedGroup]:
         of,
         csv=True,
         heading=heading.replace("{", "{{").replace("}", "}}"),
+        key=True,
         missing=_NO_LABEL,
     )
     return variant(label, path=("key", by))

@@ -71,7 +71,7 @@ def _hours(elapsed_s: int | None, number: int | None) -> float | None:
 
 
 _FIELDS: tuple[Field[JobByMethod], ...] = (
-    field("job", notation.WORD, lambda one: one.job.label, json="", heading="Job", drop=6),
+    field("job", notation.WORD, lambda one: one.job.label, json="", heading="Job", drop=6, key=True),
     *attributes(notation.PLAIN, "cluster", "job_id", "restart", of="job", csv=True),
     field("name", notation.TEXT, lambda one: one.job.name, csv=True, heading="Name", missing=""),
     field("user", notation.WORD, lambda one: one.job.user, csv=True, heading="User", drop=2, missing=""),

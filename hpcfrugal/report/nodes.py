@@ -12,6 +12,7 @@ from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.nodes import NodeChannel, NodesFound, NodeSum
 from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, Rows, attributes, field, on, rows, scale, sheet, table, to_json
+from hpcfrugal.report.job import COMPONENT_OF_CHANNEL, NOT_ADDED
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, named, note
 
@@ -38,7 +39,7 @@ _SHARE_FIELDS: tuple[Field[_JobShare], ...] = (
 
 _BALANCE_FIELDS: tuple[Field[Balance], ...] = (
     field("energy_j", notation.ENERGY, lambda sums: sums.energy_uj, csv=True, heading="Node [{energy}]"),
-    field("to_jobs_j", notation.ENERGY, lambda sums: sums.jobs_uj, csv=True, heading="To jobs"),
+    field("to_jobs_j", notation.ENERGY, lambda sums: sums.jobs_uj, csv=True, heading="To jobs", drop=5),
     field("rest_j", notation.ENERGY, lambda sums: sums.residual_uj, csv=True, heading="Rest"),
     field("energy_kwh", notation.KILOWATT_HOURS, lambda sums: sums.energy_uj, json="", csv=True),
     field("to_jobs_kwh", notation.KILOWATT_HOURS, lambda sums: sums.jobs_uj, json="", csv=True),
@@ -71,12 +72,9 @@ def _idle_power(channel: NodeChannel) -> str | None:
 
 _CHANNEL_FIELDS: tuple[Field[_ChannelOfNode], ...] = (
     field("cluster", notation.PLAIN, lambda one: one.node.cluster, json="", csv=True),
-    field("node", notation.TEXT, lambda one: one.node.node, json="", csv=True, heading="Node"),
-    field(
-        "component", notation.WORD, lambda one: one.channel.component, csv=True, heading="Component",
-        after=lambda one: "" if one.channel.counted else ", not added",
-    ),
-    field("domain", notation.TEXT, lambda one: one.channel.domain, csv=True, heading="Domain", drop=3),
+    field("node", notation.TEXT, lambda one: one.node.node, json="", csv=True, heading="Node", key=True),
+    COMPONENT_OF_CHANNEL,
+    field("domain", notation.TEXT, lambda one: one.channel.domain, csv=True, heading="Domain", drop=3, key=True),
     field("source", notation.WORD, lambda one: one.channel.source, csv=True, heading="Source", drop=2),
     *attributes(notation.PLAIN, "quality", "boundary", "counted", of="channel", csv=True),
     field("idle_power", notation.PLAIN, lambda one: _idle_power(one.channel), csv=True),
@@ -91,8 +89,8 @@ _CHANNEL_FIELDS: tuple[Field[_ChannelOfNode], ...] = (
 
 _NODE_FIELDS: tuple[Field[NodeSum], ...] = (
     *attributes(notation.PLAIN, "cluster"),
-    field("node", notation.TEXT, lambda total: total.node, heading="Node"),
-    field("component", notation.PLAIN, lambda total: "total", json="", heading="Component"),
+    field("node", notation.TEXT, lambda total: total.node, heading="Node", key=True),
+    field("component", notation.PLAIN, lambda total: "total", json="", heading="Component", key=True),
     field("first_reading_at", notation.TIME, lambda total: total.first_wall_ns),
     field("last_reading_at", notation.TIME, lambda total: total.last_wall_ns),
     field("sampled_jobs", notation.COUNT, lambda total: len(total.jobs)),
@@ -140,6 +138,8 @@ class NodesReport:
     def _notes(self) -> Iterator[Note]:
         found = self.found
         yield note("Rest: idle and system, jobs without samples, and times in which a job's share is unknown.")
+        if any(not channel.counted for node in found.nodes for channel in node.channels.values()):
+            yield NOT_ADDED
         lacking = [plain(node.node, 24) for node in found.nodes if _lacks_idle(node)]
         if lacking:
             yield note(f"Idle power is not known for all jobs, so it is not separated everywhere: {named(lacking)}.")

@@ -111,7 +111,7 @@ _SAVING_FIELDS: tuple[Field[JobSavings], ...] = (
 
 _JOB_FIELDS: tuple[Field[JobSavings], ...] = (
     *attributes(notation.PLAIN, "cluster", "job_id", of="first", csv=True),
-    field("label", notation.WORD, lambda one: one.first.label, heading="Job", drop=6),
+    field("label", notation.WORD, lambda one: one.first.label, heading="Job", drop=6, key=True),
     *attributes(notation.PLAIN, "run_id", of="first", csv=True),
     field("name", notation.TEXT, lambda one: one.first.name, csv=True, heading="Name", missing=""),
     *attributes(notation.PLAIN, "user", of="first", csv=True),

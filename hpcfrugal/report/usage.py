@@ -158,7 +158,7 @@ _FIGURES: tuple[Field[NodeUsage], ...] = (
 )
 
 NODE_USAGE_FIELDS: tuple[Field[NodeUsage], ...] = (
-    field("node", notation.TEXT, lambda node: node.node or "all", heading="Node"),
+    field("node", notation.TEXT, lambda node: node.node or "all", heading="Node", key=True),
     *_FIGURES,
     field("sources", notation.PLAIN, lambda node: dict(sorted(node.sources.items()))),
 )

@@ -34,12 +34,14 @@ class Column(NamedTuple):
     """A column of a table.
 
     ``kind``: a "text" may be shortened, a "word" may not, a "number" is aligned right. ``drop``: where there is too
-    little width the columns go in this order; None: never.
+    little width the columns go in this order; None: never. ``key``: it says what a row is of, alone or with other such
+    columns, and neither goes nor is shortened where two rows would look like one then.
     """
 
     heading: str
     kind: Literal["text", "word", "number"] = "number"
     drop: int | None = None
+    key: bool = False
 
 
 class Row(NamedTuple):

@@ -61,6 +61,32 @@ def test_texts_are_shortened_before_columns_go(grid: Table) -> None:
     assert "[bold]a rat…  2026-11-21 10:00" in show(grid, natural - 12)
 
 
+def of_domains(*domains: str, node: str = "gpu-a100-0001") -> Table:
+    grid = Table(
+        (Column("Node", "text", key=True), Column("Domain", "text", drop=1, key=True), Column("Jobs", drop=2),
+         Column("Energy"))
+    )  # fmt: skip
+    for domain in domains:
+        grid.add((node, domain, "12", "1.000"))
+    return grid
+
+
+def test_a_column_that_tells_rows_apart_stays_while_others_can_go() -> None:
+    several, one = of_domains("package-0", "package-1"), of_domains("package-0")
+    assert list(FittedTable(several).fit(37)) == [0, 1, 2, 3]
+    assert list(FittedTable(one).fit(30)) == [0, 2, 3]
+    assert list(FittedTable(several).fit(30)) == [0, 1, 3]
+    assert list(FittedTable(several).fit(10)) == [0, 3]
+
+
+def test_what_tells_rows_apart_keeps_its_end_and_stays_different() -> None:
+    lines = show(of_domains("package-0-die-0/dram", "package-1-die-0/dram", node="gpu-cluster-a100-0123"), 37)
+    assert [line.split()[:2] for line in lines.splitlines()[1:]] == [
+        ["gpu…0123", "package-0…ie-0/dram"],
+        ["gpu…0123", "package-1…ie-0/dram"],
+    ]
+
+
 def test_a_row_must_fill_its_columns(grid: Table) -> None:
     with pytest.raises(ValueError, match="1 cells for 5"):
         grid.add(("x",))

@@ -78,7 +78,7 @@ def test_the_table_names_nodes_parts_and_unknown_shares(spool: FakeSpool, call: 
     rows = [line.split() for line in out.splitlines()]
     assert ["n1", "cpu", "package-0", "rapl-powercap", "1.67", "0.417", "1.25", "1", "00:01:00"] in rows
     assert ["n1", "total", "1.83", "0.458", "1.38", "1"] in rows
-    assert any("node, not added" in line for line in out.splitlines())
+    assert any("(node)" in line for line in out.splitlines())
     assert "Rest: idle and system" in out
     assert (
         "Idle power is not known for all jobs, so it is not separated everywhere: n\N{REPLACEMENT CHARACTER}[31m2, n1."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_spool import GPU, PACKAGE, FakeSpool
+from rich.console import Console
 
 from hpcfrugal.cli.queue import queue_table
 from hpcfrugal.cli.status import JobStatus, status_blocks, status_table
@@ -64,6 +66,14 @@ def check(table: Table, kept: set[str]) -> None:
         assert kept <= {headings[number].partition(" [")[0] for number in fitted}, (width, headings)
 
 
+def shown(table: Table, width: int) -> list[str]:
+    """The lines in a terminal, their figures left out."""
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
+    console.print(FittedTable(table), crop=False)
+    assert isinstance(console.file, io.StringIO)
+    return [" ".join(line.split()[:3]) for line in console.file.getvalue().splitlines()]
+
+
 def tables(blocks: Iterator[object]) -> list[Table]:
     return [block for block in blocks if isinstance(block, Table)]
 
@@ -81,7 +91,7 @@ def test_lists_groups_and_details(ledger: Path, unit: EnergyUnit) -> None:
         assert len(detail) == 6
         for components, channels, usage in (detail[:3], detail[3:]):
             check(components, {"Component", "Energy"})
-            check(channels, {"Node", "Component", "Source", "Energy"})
+            check(channels, {"Node", "Component", "Domain", "Quality", "Energy"})
             check(usage, {"Node", "CPU time"})
 
 
@@ -104,6 +114,23 @@ def test_nodes(ledger: Path, spool: FakeSpool, unit: EnergyUnit) -> None:
     with open_ledger(ledger) as connection:
         (nodes,) = tables(NodesReport(Period(), find_nodes(connection, spool.root, None, None), unit).blocks())
     check(nodes, {"Node", "To jobs", "Rest"})
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_channels_of_two_packages_can_be_told_apart(spool: FakeSpool, unit: EnergyUnit) -> None:
+    domains = ("package-0", "package-1", "package-0/dram", "package-1/dram")
+    run = spool.run("17")
+    header = run.header("17", node=NODE, channels=[{**PACKAGE, "domain": domain} for domain in domains])
+    run.samples([header, *run.records([100] * 4, 86_400)], "17", node=NODE)
+    run.slurm(job_id="17", nodes=(NODE,))
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        (nodes,) = tables(NodesReport(Period(), find_nodes(connection, spool.root, None, None), unit).blocks())
+        _, channels, _ = tables(JobsReport(connection, Period(), JobFilter(), detailed=True, unit=unit).blocks())
+    check(nodes, {"Node", "Component", "Domain", "Rest"})
+    check(channels, {"Node", "Component", "Domain", "Quality", "Energy"})
+    for table in (nodes, channels):
+        assert len(set(shown(table, 60)[1:])) >= len(domains)
 
 
 @pytest.mark.parametrize("unit", UNITS)
