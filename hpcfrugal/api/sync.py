@@ -93,8 +93,9 @@ class Update:
         if due := [run for run in wanted if lacks_nodes(run)]:
             self.query_slurm(due)
 
-    def read_spool(self) -> engine.SyncResult:
-        """Read what is new in the spool, and query nothing. Raises as ``run``."""
+    def read_spool(self, *, as_before: bool = False) -> engine.SyncResult:
+        """Read what is new in the spool, and query nothing; ``as_before``: by the settings of the last sync, where
+        those of now are wrong. Raises as ``run``."""
         with self.messages.progress("Reading the spool") as progress:
             return engine.sync(
                 self.spool,
@@ -103,7 +104,7 @@ class Update:
                 self.messages.waiting,
                 self._wait_s,
                 everything=self.everything,
-                defaults=self.defaults,
+                defaults=None if as_before else self.defaults,
                 of_users=self.of_users,
             )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,9 +96,10 @@ def forget_command(jobs: tuple[str, ...], undo: bool) -> None:
 
 def _picked(jobs: Sequence[str]) -> list[TrackedJob]:
     """The jobs that are meant. Raises InputError also for tasks of an array, whose files are those of the array."""
-    from hpcfrugal.submission.tracked_jobs import pick, tracked_jobs
+    from hpcfrugal.cli.chosen_jobs import own_jobs
+    from hpcfrugal.submission.tracked_jobs import pick
 
-    found = pick(tracked_jobs(load_config().spool, since=None, now=datetime.now(UTC)), jobs)
+    found = pick(own_jobs(load_config()), jobs)
     problems = [
         Problem(
             job.label, "is a part of a job array, which is named, tagged and forgotten as a whole", f"write {whole}"

@@ -239,11 +239,10 @@ def _filled_by(path: Path, config: Config) -> str:
 def _no_such_job(text: str, config: Config, filled_by: str | None) -> InputError:
     """The mistake that the ledger has no such job, or that its user has made it forget it. ``filled_by``: the command
     that has not been run to bring it up to date."""
-    from datetime import UTC, datetime
+    from hpcfrugal.cli.chosen_jobs import own_jobs
+    from hpcfrugal.submission.tracked_jobs import jobs_meant
 
-    from hpcfrugal.submission.tracked_jobs import jobs_meant, tracked_jobs
-
-    meant = jobs_meant(tracked_jobs(config.spool, since=None, now=datetime.now(UTC)), text)
+    meant = jobs_meant(own_jobs(config), text)
     forgotten = [job.job_id or job.run_dir.run_id for job in meant if job.forgotten]
     where = plain(text, 80)
     if forgotten:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from hpcfrugal.cli.chosen_jobs import own_jobs
 from hpcfrugal.cli.options import NumberRange, job_ids, json_option
 from hpcfrugal.cli.streams import echo, echo_json, warn
 from hpcfrugal.cli.sync import totals_by_now
@@ -26,7 +27,7 @@ from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.spool.current_power import Draw, read_draw
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.submission.backends import select_backend
-from hpcfrugal.submission.tracked_jobs import TrackedJob, pick, refresh, tracked_jobs
+from hpcfrugal.submission.tracked_jobs import TrackedJob, pick, refresh
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,7 +50,7 @@ def _backends(config: Config) -> Callable[[str], Backend]:
 
 def _jobs(config: Config, wanted: Sequence[str], *, everything: bool) -> list[TrackedJob]:
     since = None if everything or wanted else _RECENT
-    jobs = tracked_jobs(config.spool, since=since, now=datetime.now(UTC))
+    jobs = own_jobs(config, since)
     return pick(jobs, wanted) if wanted else [job for job in jobs if everything or not job.forgotten]
 
 

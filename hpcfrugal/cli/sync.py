@@ -11,10 +11,12 @@ from typing import Any
 from hpcfrugal.api.messages import Progress
 from hpcfrugal.api.sync import SHORT_WAIT_S, TROUBLES_SHOWN, Update
 from hpcfrugal.cli.streams import colourless, echo_note, echo_or_drop, warn
-from hpcfrugal.core.errors import HpcfrugalError, SetupError
+from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.queries import RunTotals
+from hpcfrugal.ledger.sealing import unsealed_runs
+from hpcfrugal.ledger.spools import own_spools
 from hpcfrugal.ledger.sync import SyncResult
 from hpcfrugal.settings.config import Config
 from hpcfrugal.spool import RunDir
@@ -64,7 +66,7 @@ def sync_to_read(ledger_path: Path, config: Config) -> None:
     from hpcfrugal.ledger.store import open_ledger
 
     try:
-        result, _ = update(config, config.spool, ledger_path, wait_long=False).run()
+        results = [update(config, spool, ledger_path, wait_long=False).run()[0] for spool in _due(config, ledger_path)]
     except SetupError as error:
         try:
             with open_ledger(ledger_path, timeout_s=SHORT_WAIT_S) as connection:
@@ -75,7 +77,15 @@ def sync_to_read(ledger_path: Path, config: Config) -> None:
             raise
         warn(f"{plain(error.message, 400)}; the report shows the ledger as it was before")
         return
-    warn_of(result)
+    for result in results:
+        warn_of(result)
+
+
+def _due(config: Config, ledger_path: Path) -> Iterator[Path]:
+    """The spool of the settings, and those of the user before it of which the ledger lacks something."""
+    spool, *before = own_spools(ledger_path, config.spool)
+    yield spool
+    yield from (path for path in before if unsealed_runs(ledger_path, path))
 
 
 def totals_by_now(config: Config, runs: Sequence[RunDir]) -> list[RunTotals]:
@@ -87,10 +97,19 @@ def totals_by_now(config: Config, runs: Sequence[RunDir]) -> list[RunTotals]:
     from hpcfrugal.ledger.queries import totals_of_runs
     from hpcfrugal.ledger.store import open_ledger
 
+    by_spool: dict[Path, list[RunDir]] = {}
+    for run in runs:
+        by_spool.setdefault(run.spool, []).append(run)
     try:
-        to_now = update(config, config.spool, config.ledger, offline=True, wait_long=False)
-        to_now.query_ends(runs)
-        to_now.read_spool()
+        for spool, own in by_spool.items():
+            to_now = update(config, spool, config.ledger, offline=True, wait_long=False)
+            try:
+                to_now.query_ends(own)
+                to_now.read_spool()
+            except InputError as error:
+                for problem in error.problems:
+                    warn(f"settings of nodes are not used: {plain(str(problem), 400)}")
+                to_now.read_spool(as_before=True)
         with open_ledger(config.ledger, timeout_s=SHORT_WAIT_S) as connection:
             return totals_of_runs(connection, [run.run_id for run in runs])
     except HpcfrugalError as error:

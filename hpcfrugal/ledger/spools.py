@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from pathlib import Path
 
 from hpcfrugal.core.errors import DataError, SetupError
@@ -79,3 +80,18 @@ def spools_of(ledger_path: Path, spool_root: Path) -> list[LedgerSpool]:
     except (DataError, SetupError):
         others = []
     return [LedgerSpool(spool_root), *others]
+
+
+def own_spools(ledger_path: Path, spool_root: Path) -> list[Path]:
+    """``spool_root`` first, and the other folders of this user that the ledger was filled from, such as the spool
+    before another one was set; not those of a site's users."""
+    others = [spool.path for spool in spools_of(ledger_path, spool_root)[1:] if spool.user is None]
+    return [spool_root, *(path for path in others if _is_own(path))]
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()

@@ -289,7 +289,7 @@ def rebuild(
     with lock(ledger_path, on_wait):
         spools = spools_of(ledger_path, spool_root)
         if not drop_vanished:
-            _refuse_loss([spool.path for spool in spools], ledger_path)
+            _refuse_loss(spools, ledger_path)
         pattern = f".{ledger_path.name}.*.rebuild*"
         for stale in ledger_path.parent.glob(pattern):
             stale.unlink(missing_ok=True)
@@ -317,22 +317,22 @@ def _defaults_of(ledger_path: Path) -> Defaults | None:
         return None
 
 
-def _refuse_loss(spool_roots: Sequence[Path], ledger_path: Path) -> None:
+def _refuse_loss(spools: Sequence[LedgerSpool], ledger_path: Path) -> None:
     """Raise ``DataError`` where the ledger holds what the spools no longer do."""
     runs = files = 0
     try:
         with open_ledger(ledger_path, older=True) as connection:
-            for spool_root in spool_roots:
-                spool, there = key_of(connection, spool_root), list(iter_runs(spool_root))
-                runs += len(vanished_runs(connection, spool, there))
-                files += len(vanished_files(connection, spool, there, spool_root))
+            for spool in spools:
+                key, there = key_of(connection, spool.path, spool.user), list(iter_runs(spool.path))
+                runs += len(vanished_runs(connection, key, there))
+                files += len(vanished_files(connection, key, there, spool.path))
     except (DataError, SetupError):
         return
     lost = [f"{what}: {number}" for number, what in ((runs, "runs"), (files, "files of runs that are there")) if number]
     if lost:
-        spools = ", ".join(str(spool_root) for spool_root in spool_roots)
+        paths = ", ".join(str(spool.path) for spool in spools)
         raise DataError(
-            f"what the ledger holds and the spool {spools} no longer does would be lost: {', '.join(lost)}",
+            f"what the ledger holds and the spool {paths} no longer does would be lost: {', '.join(lost)}",
             hint="bring them back, or drop them with `hpcfrugal ledger rebuild --drop-vanished`",
         )
 

@@ -1,10 +1,11 @@
-"""The jobs of a spool with their present state, for `status`, `watch` and `cancel`."""
+"""The jobs of a user's spools with their present state, for `status`, `watch` and `cancel`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 from hpcfrugal.core.errors import InputError, Problem, SetupError
@@ -94,11 +95,11 @@ class TrackedJob:
         self.states = own if len({state.array_task_id for state in own}) == len(wanted) else [*own, *waiting]
 
 
-def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list[TrackedJob]:
-    """Every submitted run of the spool, oldest first; with ``since``, only those created within that time."""
+def tracked_jobs(spools: Iterable[Path], *, since: timedelta | None, now: datetime) -> list[TrackedJob]:
+    """Every submitted run of these spools, oldest first; with ``since``, only those created within that time."""
     found = []
     oldest = f"{now.astimezone(UTC) - since:%Y%m%dT%H%M%SZ}" if since is not None else ""
-    for run_dir in iter_runs(spool):
+    for run_dir in chain.from_iterable(iter_runs(spool) for spool in spools):
         if run_dir.run_id < oldest:
             continue
         submitted = read_json(run_dir.submitted_json) or {}

@@ -36,3 +36,16 @@ def test_the_idle_power_of_the_settings_is_in_it_at_once(box: Sandbox, tmp_path:
     # 4 of 8 CPUs hold half of the idle 44 W; of the 66 W above it a job that used 1 of 4 busy CPUs has a quarter.
     assert row["energy_j"] == job["energy_j"]["total"] == pytest.approx(60 * (44 / 2 + 66 / 4), rel=0.001)
     assert len(slurm.calls("sinfo")) == 1
+
+
+def test_a_mistake_in_the_settings_of_nodes_hides_no_energy(box: Sandbox, tmp_path: Path) -> None:
+    spool = FakeSpool(tmp_path)
+    spool.whole_run()
+    box.settings(IDLE.replace("cpu", "cpus"))
+    box.env |= {"HPCFRUGAL_SPOOL": str(spool.root)}
+    done = box.run("status", "--all", "--json")
+    (row,) = json.loads(done.out)
+    assert row["energy_j"] == 6600
+    (warning,) = done.err.splitlines()
+    assert warning.startswith("warning: settings of nodes are not used: ")
+    assert "idle_power_w.cpus" in warning

@@ -398,7 +398,7 @@ def test_refresh_changes_nothing_where_slurm_does_not_answer(slurm: FakeSlurm, t
 
 
 def tracked(tmp_path: Path) -> list[TrackedJob]:
-    return tracked_jobs(spool(tmp_path), since=None, now=datetime.now(UTC))
+    return tracked_jobs([spool(tmp_path)], since=None, now=datetime.now(UTC))
 
 
 def test_an_id_of_another_cluster_is_not_asked_for_nor_cancelled(slurm: FakeSlurm, tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Jobs of the spool that was set before are still the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from fake_slurm import FakeSlurm, sacct_row
+from fake_spool import FakeSpool
+from sandbox import Sandbox
+
+
+@pytest.fixture(autouse=True)
+def slurm(box: Sandbox, tmp_path: Path) -> FakeSlurm:
+    slurm = FakeSlurm(tmp_path / "slurm", cluster="lab")
+    slurm.answer("scontrol", "ClusterName = lab\nSelectType = select/cons_tres\nSelectTypeParameters = CR_CORE\n")
+    slurm.answer("sinfo", "n1|8|NO\n")
+    slurm.sacct(sacct_row("18", "COMPLETED"), sacct_row("19", "COMPLETED"))
+    box.env |= {"PATH": f"{slurm.bin}:{box.env['PATH']}", "HPCFRUGAL_BACKEND": "slurm_cli"}
+    return slurm
+
+
+def named(box: Sandbox, *argv: str) -> list[tuple[str, float | None]]:
+    return [(row["job_id"], row["energy_j"]) for row in json.loads(box.ok("status", "--all", "--json", *argv))]
+
+
+def test_jobs_of_the_spool_before_are_found_and_counted(box: Sandbox, tmp_path: Path) -> None:
+    before = FakeSpool(tmp_path / "before")
+    before.whole_run("17")
+    runs_on = before.run("18")
+    box.env |= {"HPCFRUGAL_SPOOL": str(before.root)}
+    box.ok("ledger", "sync")
+    box.env |= {"HPCFRUGAL_SPOOL": str(tmp_path / "now")}
+    FakeSpool(tmp_path).whole_run("19")
+    os.rename(tmp_path / "spool", tmp_path / "now")
+    runs_on.samples([runs_on.header("18"), *runs_on.records([100, 10], 60)], "18")
+    runs_on.end(job_id="18")
+    assert named(box, "17", "18") == [("17", 6600.0), ("18", 6600.0)]
+    assert {job_id for job_id, _ in named(box)} == {"17", "18", "19"}
+    box.ok("tag", "17", "phase=again")
+    reported = json.loads(box.ok("report", "--since", "all", "--json"))["jobs"]
+    assert {(one["job_id"], one["phase"]) for one in reported} == {
+        ("17", "again"),
+        ("18", "training"),
+        ("19", "training"),
+    }
+
+
+def test_an_end_in_the_spool_before_is_in_the_next_report(box: Sandbox, tmp_path: Path) -> None:
+    before = FakeSpool(tmp_path)
+    run = before.run("18")
+    box.env |= {"HPCFRUGAL_SPOOL": str(before.root)}
+    box.ok("ledger", "sync")
+    run.samples([run.header("18"), *run.records([100, 10], 60)], "18")
+    run.end(job_id="18")
+    box.env |= {"HPCFRUGAL_SPOOL": str(tmp_path / "now")}
+    (job,) = json.loads(box.ok("report", "--since", "all", "--json"))["jobs"]
+    assert job["energy_j"]["total"] == 6600
+
+
+def test_folders_of_others_and_spools_of_users_are_not_looked_into(box: Sandbox, tmp_path: Path) -> None:
+    before = FakeSpool(tmp_path)
+    before.whole_run("17")
+    box.env |= {"HPCFRUGAL_SPOOL": str(before.root)}
+    box.ok("ledger", "sync")
+    box.env |= {"HPCFRUGAL_SPOOL": str(tmp_path / "now")}
+    os.rename(before.root, tmp_path / "elsewhere")
+    before.root.symlink_to(tmp_path / "elsewhere")
+    assert named(box) == []
