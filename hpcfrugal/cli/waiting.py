@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 from hpcfrugal.cli.streams import echo_or_drop, warn
-from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.errors import HpcfrugalError, SetupError
 from hpcfrugal.core.format import duration, power
+from hpcfrugal.core.text import plain
 from hpcfrugal.job.backend import Backend, BackendStates, SubmittedRun
 from hpcfrugal.settings.config import Config
 from hpcfrugal.spool import RunDir, read_json
@@ -123,8 +123,13 @@ def wait_for(
     finally:
         progress.close()
     _wait_for_sidecars(list(jobs.values()))
-    with suppress(BrokenPipeError):  # the exit code of the jobs is still needed
+    # Whatever happens to the report, the exit code is that of the jobs.
+    try:
         _report([job.run_dir.run_id for job in jobs.values()], config, as_json=as_json)
+    except BrokenPipeError:
+        pass
+    except HpcfrugalError as error:
+        warn(f"there is no report: {plain(error.message, 1000)}", 1100)
     return next((code for key, job in jobs.items() if (code := _exit_code(states.get(key, []), job)) != 0), 0)
 
 

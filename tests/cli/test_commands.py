@@ -124,6 +124,14 @@ def test_submit_several(box: Sandbox) -> None:
 
 
 @pytest.mark.slow
+def test_a_report_that_fails_leaves_the_exit_code_to_the_job(box: Sandbox) -> None:
+    box.settings("[nodes.n1]\nidle = 3\n")
+    result = box.run("submit", "--wait", box.job("exit 3"))
+    assert result.code == 3
+    assert [line for line in result.err.splitlines() if "there is no report" in line]
+    assert "nodes.n1.idle" in result.err
+
+
 def test_wait_for_several_ends_with_the_first_failure(box: Sandbox) -> None:
     result = box.run("submit", "--wait", box.job("true", "a.yaml"), box.job("sleep 0.7; exit 5", "b.yaml"))
     assert result.code == 5

@@ -25,7 +25,7 @@ def test_jobs_of_the_last_week_are_listed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: tuple[str, ...], everything: bool, since: timedelta | None
 ) -> None:
     asked: list[timedelta | None] = []
-    monkeypatch.setattr(status, "tracked_jobs", lambda _spool, *, since, now: asked.append(since) or [])
+    monkeypatch.setattr(status, "own_jobs", lambda _config, since: asked.append(since) or [])
     monkeypatch.setattr(status, "pick", lambda jobs, _: jobs)
     config = Config(spool=tmp_path, ledger=tmp_path / "ledger.db")
     assert status._jobs(config, wanted, everything=everything) == []
