@@ -76,28 +76,34 @@ def ticks_per_s() -> int:
 
 
 class GroupsBusy:
-    """CPU time of all control groups of the node, which the scheduler counts in nanoseconds."""
+    """CPU time of the node's control groups, which the scheduler counts in nanoseconds.
+
+    ``are_all``: whether no task of the node is outside, as below the root of version 1. Version 2 counts tasks of the
+    root, such as the kernel's threads, in no group.
+    """
 
     def __init__(self, proc: str) -> None:
         self._proc = proc
         self._root: tuple[str, int] | None = None
+        self.are_all = False
         self._sought = False
         self._last_us: dict[str, int | None] | None = None
+        self._total_us = 0
 
-    def grown_us(self) -> int:
-        """Microseconds since the previous call, as a lower bound; 0 at the first call and where nothing can be read."""
+    def read_us(self) -> int:
+        """Microseconds since the first call; a lower bound where groups come and go, 0 where nothing can be read."""
         if not self._sought:
             self._sought = True
             self._root = node_group(self._proc)
+            self.are_all = self._root is not None and _has_all_tasks(*self._root)
         if self._root is None:
             return 0
         try:
             names = self._names(*self._root)
         except OSError:
-            return 0
+            return self._total_us
         last_us = self._last_us
         self._last_us = now_us = dict.fromkeys(names)
-        grown_us = 0
         for name in names[:_MOST_GROUPS]:
             before_us = None if last_us is None else last_us.get(name)
             value_us = _group_us(f"{self._root[0]}/{name}" if name else self._root[0], self._root[1])
@@ -105,10 +111,10 @@ class GroupsBusy:
             if value_us is None or last_us is None:
                 continue
             if name not in last_us:
-                grown_us += value_us  # a new group
+                self._total_us += value_us  # a new group
             elif before_us is not None:
-                grown_us += max(0, value_us - before_us)
-        return grown_us
+                self._total_us += max(0, value_us - before_us)
+        return self._total_us
 
     @staticmethod
     def _names(root: str, version: int) -> list[str]:
@@ -118,6 +124,11 @@ class GroupsBusy:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         # systemd itself and mount units use next to no CPU time
         return sorted(name for name in names if name != "init.scope" and not name.endswith(".mount"))
+
+
+def _has_all_tasks(directory: str, version: int) -> bool:
+    # only the root of a hierarchy has this file (cgroups(7)), the topmost group that a container sees has not
+    return version == 1 and os.path.exists(f"{directory}/release_agent") and _group_us(directory, version) is not None
 
 
 def _group_us(directory: str, version: int) -> int | None:
@@ -131,12 +142,33 @@ def _group_us(directory: str, version: int) -> int | None:
         group.close()
 
 
+class _Ahead:
+    """By how much one count has been ahead of another that it includes, at most so far.
+
+    Then the first is at least the other plus that. The noise of two counts, or of the moments at which they are read,
+    is in the result once, and not at each reading.
+    """
+
+    def __init__(self) -> None:
+        self._most_us: int | None = None
+
+    def over(self, whole_us: int, part_us: int) -> int:
+        """``whole_us``, or more where it has grown by less than ``part_us`` has."""
+        ahead_us = whole_us - part_us
+        self._most_us = ahead_us if self._most_us is None else max(self._most_us, ahead_us)
+        return part_us + self._most_us
+
+
 class NodeBusy:
     """CPU time in which the node's CPUs were not idle.
 
-    ``/proc/stat`` includes interrupts and kernel threads, but most kernels sample it at each clock tick, while the CPU
-    time of a job is exact. The jobs of a node must never add up to more than the node, so each reading grows by the
-    largest of three: the growth of ``/proc/stat``, of all control groups, and of the job.
+    Most kernels sample ``/proc/stat`` at each clock tick, while the CPU time of control groups, and so of a job, is
+    exact. So it is the CPU time of the groups, and of ``/proc/stat`` what is in none of them: tasks outside of them,
+    and interrupts. The jobs of a node never add up to more than the node.
+
+    Where the kernel measures the time of interrupts (CONFIG_IRQ_TIME_ACCOUNTING), no task has it; else ``irq`` is 0 and
+    interrupts are in the time of the tasks they interrupt (Linux: kernel/sched/cputime.c, ``rq_clock_task``). Time that
+    a hypervisor took (``steal``) is of no task, and not of this node.
     """
 
     def __init__(self, proc: str) -> None:
@@ -144,30 +176,31 @@ class NodeBusy:
         self._file = CountFile(f"{proc}/stat")
         self._tick_us = 1_000_000 // ticks_per_s()
         self._groups = GroupsBusy(proc)
-        self._stat_us: int | None = None
-        # the job's last known CPU time, and the busy time at that moment
-        self._job: tuple[int, int] | None = None
+        self._stat, self._job = _Ahead(), _Ahead()
+        self._measures_interrupts: bool | None = None
         self._busy_us = 0
 
     def read_us(self, job_us: int | None = None) -> int | None:
-        """Microseconds since boot, summed over all CPUs. Read ``job_us``, the CPU time of the job, before this call."""
-        stat_us = self._read_stat_us()
-        if stat_us is None:
+        """Microseconds since any moment, summed over all CPUs. Read ``job_us``, the CPU time of the job, before this
+        call."""
+        times_us = self._read_stat_us()
+        if times_us is None:
             return None
-        groups_us = self._groups.grown_us()
-        if self._stat_us is None:
-            self._busy_us = stat_us
-        else:
-            self._busy_us += max(0, stat_us - self._stat_us, groups_us)
-        self._stat_us = stat_us
+        stat_us, irq_us, softirq_us = times_us
+        if self._measures_interrupts is None:
+            self._measures_interrupts = irq_us > 0
+        busy_us = self._groups.read_us()
+        if not self._groups.are_all:
+            busy_us = self._stat.over(stat_us, busy_us)
+        elif self._measures_interrupts:
+            busy_us += irq_us + softirq_us
         if job_us is not None:
-            if self._job is not None:
-                job_then_us, busy_then_us = self._job
-                self._busy_us = max(self._busy_us, busy_then_us + job_us - job_then_us)
-            self._job = job_us, self._busy_us
+            busy_us = self._job.over(busy_us, job_us)
+        self._busy_us = max(self._busy_us, busy_us)
         return self._busy_us
 
-    def _read_stat_us(self) -> int | None:
+    def _read_stat_us(self) -> tuple[int, int, int] | None:
+        """All that is neither idle nor stolen, and of it interrupts and soft interrupts."""
         # guest time is inside user time
         try:
             line = self._file.read_bytes(512).split(b"\n", 1)[0].split()
@@ -175,10 +208,8 @@ class NodeBusy:
             return None
         if len(line) < 8 or line[0] != b"cpu" or not all(field.isdigit() for field in line[1:]):
             return None
-        times = [int(field) for field in line[1:]]
-        user, nice, system, _idle, _iowait, irq, softirq = times[:7]
-        steal = times[7] if len(times) > 7 else 0
-        return (user + nice + system + irq + softirq + steal) * self._tick_us
+        user, nice, system, _idle, _iowait, irq, softirq = [int(field) * self._tick_us for field in line[1:8]]
+        return user + nice + system + irq + softirq, irq, softirq
 
     def close(self) -> None:
         """Close the file."""

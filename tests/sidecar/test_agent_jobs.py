@@ -119,6 +119,20 @@ def test_a_job_is_found_whose_folder_takes_the_place_of_one_that_went_while_it_w
     assert [job.job_id for job in groups.read(3)] == ["19"]
 
 
+def test_the_next_job_of_a_user_is_found_at_once_after_a_time_without_any(tmp_path: Path) -> None:
+    """The folder of a user goes with the last job, and comes again with as many folders in it."""
+    fake = FakeGroups(tmp_path, 1)
+    fake.put("job_16", 0, uid=1001)
+    fake.put("job_17", 0)
+    groups = groups_of(fake)
+    groups.read(1)
+    fake.end("job_17")
+    fake.job("job_17").parent.rmdir()
+    assert seen(groups.read(2)) == {"16": (0, False), "17": (0, True)}
+    fake.put("job_18", 300)
+    assert seen(groups.read(3)) == {"16": (0, False), "18": (300, False)}
+
+
 def test_a_job_that_is_requeued_is_another_attempt(tmp_path: Path) -> None:
     fake = FakeGroups(tmp_path)
     fake.put("job_17", 1_000_000)

@@ -393,5 +393,5 @@ def test_busy_time_is_read_from_32_groups(tmp_path: Path, monkeypatch: pytest.Mo
     read: list[str] = []
     monkeypatch.setattr(node, "node_group", lambda _proc: (str(tmp_path), 2))
     monkeypatch.setattr(node, "_group_us", lambda directory, _version: read.append(directory))
-    node.GroupsBusy("/proc").grown_us()
+    node.GroupsBusy("/proc").read_us()
     assert len(read) == 32

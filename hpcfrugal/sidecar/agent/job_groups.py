@@ -160,15 +160,15 @@ class JobGroups:
 
     def _listed(self, *, again: bool) -> Iterator[tuple[str, str, int, int | None]]:
         """Path, name, version and user of each group that is a job's."""
+        # the folder of a user goes with the last job, and may come again with as many links
+        known, self._users = self._users, {}
         for listing, version in self._roots:
             listing.look(again=again)
             if version == 2:
                 yield from [(path, name, 2, None) for path, name in listing.found]
                 continue
             for path, name in listing.found:
-                user = self._users.get(path)
-                if user is None:
-                    user = self._users[path] = _Listing(path, _is_job)
+                user = self._users[path] = known.get(path) or _Listing(path, _is_job)
                 user.look(again=again)
                 yield from [(job_path, job, 1, int(name[len("uid_") :])) for job_path, job in user.found]
 
