@@ -7,7 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sacct_by_day import NAMES, SACCT, TODAY, Site, row
+from day import today
+from sacct_by_day import NAMES, SACCT, Site, row
 from sandbox import Sandbox
 
 from hpcfrugal.core.user import user_name
@@ -26,8 +27,8 @@ def test_the_first_import_goes_back_thirty_days_and_the_next_goes_on(site: Site)
     words = site.asked()[0]
     assert f"--user={user_name()}" in words
     assert "--duplicates" in words
-    assert f"--starttime={TODAY - timedelta(days=30):%Y-%m-%dT00:00:00}" in words
-    assert f"--endtime={TODAY - timedelta(days=29):%Y-%m-%dT00:00:00}" in words
+    assert f"--starttime={today() - timedelta(days=30):%Y-%m-%dT00:00:00}" in words
+    assert f"--endtime={today() - timedelta(days=29):%Y-%m-%dT00:00:00}" in words
     assert "TZ=UTC" in words
     site.day(0, row("3", 0))
     again = site.sync()
@@ -76,7 +77,7 @@ def test_a_report_shows_that_the_energy_is_modelled(site: Site) -> None:
 
 def test_a_slurm_that_fails_keeps_the_days_before(site: Site) -> None:
     site.day(2, row("1", 2))
-    yesterday = f"{TODAY - timedelta(days=1):%Y-%m-%d}"
+    yesterday = f"{today() - timedelta(days=1):%Y-%m-%d}"
     site.slurm.answer("sacct", then=SACCT.format(names=" ".join(NAMES), folder=site.days).replace(
         "[ -e", f"[ $day != {yesterday} ] || {{ echo 'sacct: error: slurmdbd: down' >&2; exit 1; }}; [ -e"
     ))  # fmt: skip

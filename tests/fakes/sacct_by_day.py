@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from day import today
 from fake_slurm import FakeSlurm
 from sacct_rows import ORDINARY
 from sandbox import Sandbox
@@ -27,7 +28,6 @@ while IFS= read -r line; do printf '%s\\n' "${{line//|/$between}}"; done < '{fol
 while IFS= read -r line; do printf '%s\\n' "${{line//|/$between}}"; done < '{folder}/'$day
 """
 NAMES = ["JobID", "Submit", *(name for name in ORDINARY if name not in ("JobID", "Submit"))]
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 class Site:
@@ -44,7 +44,7 @@ class Site:
 
     def day(self, ago: int, *rows: dict[str, str]) -> None:
         lines = ["|".join(row[name] for name in NAMES) for row in rows]
-        name = f"{TODAY - timedelta(days=ago):%Y-%m-%d}"
+        name = f"{today() - timedelta(days=ago):%Y-%m-%d}"
         (self.days / name).write_text("".join(f"{line}\n" for line in lines))
 
     def sync(self, *options: str) -> dict[str, Any]:
@@ -58,6 +58,6 @@ class Site:
 
 def row(job_id: str, ago: int, **cells: str) -> dict[str, str]:
     """A job of an hour, some days ago."""
-    at = int((TODAY - timedelta(days=ago)).timestamp())
+    at = int((today() - timedelta(days=ago)).timestamp())
     times = {"Submit": str(at - 50), "Start": str(at), "End": str(at + 3600), "Eligible": str(at - 50)}
     return ORDINARY | {"JobIDRaw": job_id, "JobID": job_id, "User": user_name()} | times | cells

@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from day import today
 from fake_groups import FakeGroups
 from fake_nvml import FakeNvml
 from fake_rapl import FakeRapl, Stepper
@@ -35,6 +35,7 @@ class Agent:
 
     def __init__(self, zipapp: Path, tmp_path: Path, *options: str) -> None:
         self.spool = tmp_path / "spool"
+        self.day = today().date()
         self.published = tmp_path / "run/energy.json"
         self.argv = [sys.executable, "-I", "-S", str(zipapp), "agent", "--node", "n1"]
         self.argv += ["--folder", str(agent_folder(self.spool, "n1")), "--sysfs", str(tmp_path / "sys")]
@@ -51,7 +52,7 @@ class Agent:
 
     @property
     def path(self) -> Path:
-        return agent_file(self.spool, "n1", datetime.now(UTC).date())
+        return agent_file(self.spool, "n1", self.day)
 
     def read(self) -> AgentFile:
         return read_agent_file(self.path, os.getuid(), "n1")
@@ -125,7 +126,7 @@ def test_jobs_and_rest_are_the_node_and_files_are_for_the_group(
         assert more_uj / less_uj == pytest.approx(2, rel=0.05)
     assert stat.S_IMODE(agent.path.stat().st_mode) == 0o640
     assert stat.S_IMODE(agent.path.parent.stat().st_mode) == 0o750
-    assert list(agent_files(agent.spool)) == [("n1", datetime.now(UTC).date(), agent.path)]
+    assert list(agent_files(agent.spool)) == [("n1", agent.day, agent.path)]
 
 
 def test_a_gpu_is_the_job_s_that_slurm_gave_it_to(
