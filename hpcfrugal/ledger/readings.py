@@ -18,7 +18,7 @@ from hpcfrugal.accounting.buckets import EnergyCurve, Instants
 from hpcfrugal.accounting.series import CumulativeSeries, differences
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.stops import Span, stops, was_stopped
-from hpcfrugal.sidecar.energy_split import divide_idle, steady_energies_uj
+from hpcfrugal.sidecar.energy_split import divide_idle, idle_groups, steady_energies_uj
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.sample_header import ChannelInfo, Header
 from hpcfrugal.spool.sidecar_session import SidecarSession
@@ -304,16 +304,12 @@ class SessionReadings:
     def idles(self) -> list[CumulativeSeries | None]:
         """Idle energy of each channel, cumulative since its first reading; None where its idle power is not known.
 
-        The figure of a component is divided among the channels of one source that are added up to it. A core or uncore
-        lies inside a package, whose idle power does not divide.
+        The figure of a component is divided among the channels of ``idle_groups``.
         """
         found: list[CumulativeSeries | None] = [None] * len(self.channels)
-        groups: dict[tuple[str, str], list[int]] = {}
-        for index, channel in enumerate(self.channels):
-            added_up = channel.counted or channel.boundary == "node"
-            if channel.scope == "node" and added_up and self.idle_power_uw(channel.component) is not None:
-                groups.setdefault((channel.component, channel.source), []).append(index)
-        for (component, _), indices in groups.items():
+        for component, indices in idle_groups(enumerate(self.channels)):
+            if self.idle_power_uw(component) is None:
+                continue
             energies = [self.energy_series(index) for index in indices]
             for index, series in zip(indices, self._divided(energies, component), strict=True):
                 found[index] = series

@@ -13,10 +13,46 @@ from operator import add, floordiv, ge, mul, sub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from typing import Protocol
 
     Column = Sequence[int]
     """One integer for each interval or counter."""
+
+    class NodeChannel(Protocol):
+        """A channel as a header describes it."""
+
+        @property
+        def component(self) -> str: ...
+        @property
+        def source(self) -> str: ...
+        @property
+        def boundary(self) -> str: ...
+        @property
+        def scope(self) -> str: ...
+        @property
+        def counted(self) -> bool: ...
+
+
+IDLE_COMPONENTS = ("cpu", "dram", "node")
+"""What has an idle power. A GPU belongs to one job as a whole."""
+
+
+def idle_groups(channels: Iterable[tuple[int, NodeChannel]]) -> list[tuple[str, list[int]]]:
+    """Components, each with the numbers of the channels among which its idle power is divided.
+
+    These are the channels that are added up, whatever their sources, and those of each other source that reads the
+    whole node beside them. A core or uncore lies within a package, whose idle power does not divide.
+    """
+    found: dict[tuple[str, str], list[int]] = {}
+    for index, channel in channels:
+        if channel.scope != "node" or channel.component not in IDLE_COMPONENTS:
+            continue
+        if channel.counted:
+            found.setdefault((channel.component, ""), []).append(index)
+        elif channel.boundary == "node":
+            found.setdefault((channel.component, channel.source), []).append(index)
+    return [(component, indices) for (component, _), indices in found.items()]
 
 
 def divide_energy(

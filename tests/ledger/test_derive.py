@@ -111,16 +111,16 @@ def test_slurms_count_of_cpus_goes_before_the_sidecars(spool: FakeSpool) -> None
     assert channels(path, facts(slurm_cpus=None))[package].idle_uj == 60 * 20_000_000
 
 
-def test_idle_power_is_divided_over_the_packages_and_stays_below_what_they_read(spool: FakeSpool) -> None:
+@pytest.mark.parametrize("source", ["rapl-powercap", "rapl-perf"])
+def test_idle_power_is_divided_over_the_packages_and_stays_below_what_they_read(spool: FakeSpool, source: str) -> None:
     run = spool.run()
     core = {**PACKAGE, "domain": "package-0/core", "counted": False}
-    header = run.header(
-        exclusive=False, channels=[PACKAGE, {**PACKAGE, "domain": "package-1"}, core], cpus_alloc=8, cpus_node=8
-    )
+    second = {**PACKAGE, "domain": "package-1", "source": source}
+    header = run.header(exclusive=False, channels=[PACKAGE, second, core], cpus_alloc=8, cpus_node=8)
     path = run.samples([header, *run.records([30, 10, 20], 60)])
     for idle_w, parts in ((20, (15, 5)), (4000, (30, 10))):
         found = channels(path, facts(idle_power_uw=(("cpu", idle_w * 10**6),), oversubscribed=True))
-        idle = [found[f"cpu/package-{number}/rapl-powercap"].idle_uj for number in (0, 1)]
+        idle = [found[name].idle_uj for name in ("cpu/package-0/rapl-powercap", f"cpu/package-1/{source}")]
         assert idle == [60 * part * 10**6 for part in parts]
         assert found["cpu/package-0/core/rapl-powercap"].idle_uj is None
 

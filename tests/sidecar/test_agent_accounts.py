@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,8 +40,8 @@ class Node:
             entry.meter.update(self.at_ns, count_uj)
 
 
-def cpu(domain: str = "package-0") -> Channel:
-    return Channel("cpu", domain, "fake", max_w=10**6, detail="")
+def cpu(domain: str = "package-0", source: str = "fake") -> Channel:
+    return Channel("cpu", domain, source, max_w=10**6, detail="")
 
 
 def gpu(uuid: str = GPU, scope: str = "job") -> Channel:
@@ -77,10 +78,11 @@ def test_idle_energy_is_divided_by_the_cpus_that_jobs_hold() -> None:
     assert node.accounts.rest_uj == [40 + 200]  # the idle energy of CPUs that no job is known to hold
 
 
-def test_idle_energy_is_divided_among_the_channels_that_were_read() -> None:
+@pytest.mark.parametrize("source", ["fake", "another"])
+def test_idle_energy_is_divided_among_the_channels_that_were_read(source: str) -> None:
     one = job("1", cpus=4)
     core = Channel("cpu", "package-0/core", "fake", max_w=10**6, detail="", counted=False)
-    node = Node(cpu("package-0"), cpu("package-1"), core, jobs=(one,), cpus=4, idle_uw={"cpu": 600})
+    node = Node(cpu("package-0"), cpu("package-1", source), core, jobs=(one,), cpus=4, idle_uw={"cpu": 600})
     node.read(1_000, 2_000, 500)
     node.accounts.divide([one], 0, node.at_ns)
     assert (one.idle_uj, node.accounts.rest_uj) == ([200, 400, 0], [800, 1_600, 500])

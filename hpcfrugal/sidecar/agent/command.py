@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
+from ..energy_split import IDLE_COMPONENTS
 from ..job_wait import JobWait
 from ..log import log, log_as
 from ..node import boot_id
@@ -22,7 +23,7 @@ from ..worker import boottime_ns
 from ..writer import Locked
 from .agent_loop import AgentConfig, AgentLoop, NodeSampler
 from .day_files import DayFiles, make_folder
-from .idle_power import IDLE_COMPONENTS, IDLE_FILE, NodeIdlePower
+from .idle_power import IDLE_FILE, NodeIdlePower
 from .node_jobs import NodeJobs
 from .publisher import Publisher
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ..energy_split import steady_energies_uj
+from ..energy_split import IDLE_COMPONENTS, idle_groups, steady_energies_uj
 from ..log import log
 from ..sysfs import text_or_empty
 
@@ -23,27 +23,15 @@ IDLE_FILE = "lowest_power"
 """A line with a component and its microwatts for each."""
 
 SEEN = "the lowest that the agent has seen without jobs"
-IDLE_COMPONENTS = ("cpu", "dram", "node")
 
 _NEARLY = 0.99
 """A channel that was read for so much of a time was read all of it: sensors skip a sample now and then."""
 
 
-def idle_groups(entries: Sequence[ActiveChannel]) -> list[tuple[str, list[int]]]:
-    """Components, each with the channels of one source among which its idle power is divided. A core or uncore lies
-    within a package, which has the idle power; GPUs are not divided."""
-    found: dict[tuple[str, str], list[int]] = {}
-    for index, entry in enumerate(entries):
-        channel = entry.channel
-        added_up = channel.counted or channel.boundary == "node"
-        if (
-            channel.scope == "node"
-            and added_up
-            and channel.quality == "measured"
-            and channel.component in IDLE_COMPONENTS
-        ):
-            found.setdefault((channel.component, channel.source), []).append(index)
-    return [(component, indices) for (component, _), indices in found.items()]
+def measured_idle_groups(entries: Sequence[ActiveChannel]) -> list[tuple[str, list[int]]]:
+    """``idle_groups`` of the channels that are measured."""
+    measured = [(index, one.channel) for index, one in enumerate(entries) if one.channel.quality == "measured"]
+    return idle_groups(measured)
 
 
 class NodeIdlePower:
@@ -97,7 +85,7 @@ class NodeIdlePower:
         entries: Sequence[ActiveChannel],
     ) -> None:
         lowest_uw: dict[str, int] = {}
-        for component, indices in idle_groups(entries):
+        for component, indices in measured_idle_groups(entries):
             read = [(now[at][0] - before[at][0], now[at][1] - before[at][1]) for at in indices]
             if component not in lowest_uw and all(read_ns >= _NEARLY * span_ns for _, read_ns in read):
                 lowest_uw[component] = sum([energy_uj * 10**9 // read_ns for energy_uj, read_ns in read])

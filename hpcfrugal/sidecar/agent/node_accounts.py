@@ -14,7 +14,7 @@ from operator import add
 
 from ..energy_split import divide_energy, divide_idle
 from ..gpu_selection import resolve
-from .idle_power import idle_energy_uj, idle_groups
+from .idle_power import idle_energy_uj, measured_idle_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class NodeAccounts:
         self.idle_uw = dict(idle_uw or {}) if cpus else {}
         self._idle_groups = [
             (self.idle_uw[component], indices)
-            for component, indices in idle_groups(channels)
+            for component, indices in measured_idle_groups(channels)
             if component in self.idle_uw
         ]
         self._taken_uj = [0] * count
