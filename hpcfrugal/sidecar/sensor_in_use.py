@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Fallback:
     """A less accurate source of ``component``. ``make`` takes the component and its domains that are covered already,
     and returns None where the machine has no such source; with ``merges`` its domains have the names of better ones.
-    ``adds``: it is opened also where all that is known of the component is covered, for domains that are new."""
+    ``adds``: it is opened also where all that is known of the component is covered, for domains that are new.
+    ``beside``: the component whose domains ``make`` is given, where that is another one."""
 
     def __init__(
         self,
@@ -25,8 +26,10 @@ class Fallback:
         *,
         merges: bool = False,
         adds: bool = False,
+        beside: str | None = None,
     ) -> None:
         self.component = component
+        self.beside = beside or component
         self.make = make
         self.merges = merges
         self.adds = adds

@@ -275,7 +275,7 @@ class SensorSelection:
             if not (is_new or self._is_wanting(fallback.component)) or self._stop():
                 continue
             self._fallbacks.remove(fallback)
-            sensor = fallback.make(fallback.component, frozenset(self._domains(fallback.component)))
+            sensor = fallback.make(fallback.component, frozenset(self._domains(fallback.beside)))
             if sensor is None:
                 continue
             worker = Worker(sensor, self._clock_ns) if sensor.may_block else None

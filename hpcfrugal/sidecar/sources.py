@@ -26,6 +26,10 @@ _UNREAD = "unread"
 """In place of a component: what is named in any case, whatever covers the components."""
 
 
+_OF_NVML = "gpu-"
+"""How the domains of NVIDIA's GPUs begin; those of other drivers are before it."""
+
+
 class SensorContext:
     """What sensors need to know: roots of sysfs and procfs, the job's environment, whether Slurm runs it, and
     whether it has the node to itself; ``gpu_busy`` receives the utilisation of its GPUs. ``published`` is the file of
@@ -166,12 +170,17 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
 
         return intel_gpu_sensor(all_chips(), context.environ, context.in_slurm, context.exclusive)
 
-    def unread(_component: str, _covered: frozenset[str]) -> Sensor | None:
+    def unread(_component: str, gpus: frozenset[str]) -> Sensor | None:
         if not has_hwmon() and not any(os.path.isdir(f"{context.sysfs}/class/{name}") for name in ("drm", "accel")):
             return None
         from .sensors.unread import UnreadDevices
 
-        return UnreadDevices(all_chips(), context.sysfs, may_use_all=not context.in_slurm or context.exclusive)
+        return UnreadDevices(
+            all_chips(),
+            context.sysfs,
+            may_use_all=not context.in_slurm or context.exclusive,
+            gpus_unread=not adds_gpus and any(domain.startswith(_OF_NVML) for domain in gpus),
+        )
 
     def agent(component: str, _covered: frozenset[str]) -> Sensor | None:
         if context.published is None or not os.path.lexists(context.published):
@@ -195,7 +204,7 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
         Fallback("node", pm_counters),
         Fallback("node", hwmon),
         Fallback("node", agent, merges=True),
-        Fallback(_UNREAD, unread),
+        Fallback(_UNREAD, unread, beside="gpu"),
     ]
 
 

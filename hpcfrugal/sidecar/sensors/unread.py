@@ -52,14 +52,19 @@ class UnreadDevices:
     components = ("node", "gpu")
     may_block = False
 
-    def __init__(self, chips: Chips, sysfs: str, *, may_use_all: bool) -> None:
+    def __init__(self, chips: Chips, sysfs: str, *, may_use_all: bool, gpus_unread: bool = False) -> None:
+        """``gpus_unread``: GPUs whose drivers sensors here know are not read either."""
         self._chips = chips
         self._sysfs = sysfs
         self._may_use_all = may_use_all
+        self._gpus_unread = gpus_unread
 
     def open(self) -> Opened:
         """The devices as absent."""
-        found = [*_unread_accelerators(self._chips, self._sysfs), *_unread_chips(self._chips)][:MOST_NAMED]
+        found = [*_unread_accelerators(self._chips, self._sysfs), *_unread_chips(self._chips)]
+        if self._gpus_unread:
+            found = [*_unread_gpus(self._chips), *found]
+        found = found[:MOST_NAMED]
         absent = [
             Absent(component, UNREAD, f"present and not read: {what}", advice=NO_SENSOR_OF_OURS)
             for component, what in found
@@ -73,6 +78,14 @@ class UnreadDevices:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _unread_gpus(chips: Chips) -> Iterable[tuple[str, str]]:
+    """Those of AMD and Intel beside NVIDIA's in a job of Slurm: its list has the same numbers for all vendors."""
+    for chip in chips.named("amdgpu", "xe", "i915"):
+        device = os.path.realpath(f"{chip.path}/device")
+        if _computes_by_itself(device):
+            yield "gpu", f"accelerator {os.path.basename(device)} of the driver {chip.name}, beside NVIDIA's"
 
 
 def _unread_chips(chips: Chips) -> Iterable[tuple[str, str]]:

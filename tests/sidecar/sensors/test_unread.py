@@ -9,6 +9,7 @@ from fake_meters import FakeCray, amd_gpu, chip, grace, write
 from fake_rapl import two_sockets
 
 from hpcfrugal.sidecar.sensor_selection import SensorSelection
+from hpcfrugal.sidecar.sensors.base import Channel, Opened
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
 
 
@@ -230,3 +231,41 @@ def test_powercap_zone_of_another_kind_is_named(tmp_path: Path) -> None:
         ("node", f"present and not read: soc (power_uw) in {tree.powercap}/dtpm:0"),
     ]
     assert len(selection.entries) == 7
+
+
+class Nvidia:
+    """NVIDIA's library with one GPU of the job."""
+
+    name, component, may_block = "nvml-energy", "gpu", False
+
+    def open(self) -> Opened:
+        return Opened([Channel("gpu", "gpu-0", self.name, max_w=1000, detail="", scope="job")], [], [])
+
+    def read(self) -> list[int | None]:
+        return [0]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(("exclusive", "unread"), [(False, 0), (True, 1)])
+def test_gpus_of_another_vendor_beside_nvidias_are_named_in_a_job_of_slurm(
+    tmp_path: Path, exclusive: bool, unread: int
+) -> None:
+    hwmon = amd_gpu(tmp_path, 0, 0x43, 200)
+    write(hwmon / "device/class", "0x120000")
+    write(hwmon / "device/vendor", AMD)
+
+    def selection(**environ: str) -> SensorSelection:
+        sysfs, in_slurm = str(tmp_path), "SLURM_JOB_ID" in environ
+        place = SensorContext(sysfs, sysfs, environ, lambda: 0, in_slurm=in_slurm, exclusive=exclusive)
+        return SensorSelection([Nvidia()], fallback_sensors(place), lambda: 0, lambda: False)
+
+    found = selection(SLURM_JOB_ID="17", SLURM_JOB_GPUS="0")
+    assert [entry.channel.domain for entry in found.entries] == ["gpu-0"]
+    what = "present and not read: accelerator 0000:43:00.0 of the driver amdgpu, beside NVIDIA's"
+    assert (named(found), found.gpus_unread) == ([("gpu", what)], unread)
+    # elsewhere all of them are the job's
+    found = selection()
+    assert [entry.channel.domain for entry in found.entries] == ["gpu-0", "amd-gpu-0"]
+    assert (named(found), found.gpus_unread) == ([], 0)
