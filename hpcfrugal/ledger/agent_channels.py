@@ -49,7 +49,7 @@ class AgentChannel:
     number: int
     kind: ChannelKind
     known: bool
-    with_dram: bool
+    contains: tuple[str, ...]
     idle_power: str | None
     missing: Amounts
 
@@ -76,7 +76,7 @@ class _Measured:
     ``idle_uj`` is the job's part of that."""
 
     kind: ChannelKind
-    with_dram: bool
+    contains: tuple[str, ...]
     first_ns: int
     last_ns: int
     whole: bool = True
@@ -183,7 +183,7 @@ def _measured(lives: Sequence[AgentLife], span_ns: tuple[int, int | None]) -> li
             missing = channel.missing.keys() & covered.keys()
             measured = {**covered, **{at: max(0, covered[at] - channel.missing[at]) for at in missing}}
             name = (channel.kind.component, channel.kind.gpu_uuid or channel.kind.domain, channel.kind.boundary)
-            sums = found.setdefault(name, _Measured(channel.kind, channel.with_dram, start_ns, start_ns))
+            sums = found.setdefault(name, _Measured(channel.kind, channel.contains, start_ns, start_ns))
             sums.whole = sums.whole and not missing and start_ns <= sums.last_ns
             sums.last_ns = max(sums.last_ns, end_ns)
             sums.idle_power.append(None if life.job.cpus is None else channel.idle_power)
@@ -228,8 +228,8 @@ def _replacing(row: ChannelRow, measured: Iterable[_Measured]) -> list[_Measured
         return []
     counted = [one for one in measured if one.kind.counted]
     of_component = [one for one in counted if one.kind.component == row.component]
-    if row.component == "dram" and not of_component:
-        return [one for one in counted if one.with_dram]
+    if not of_component:
+        return [one for one in counted if row.component in one.contains]
     if row.gpu_uuid is not None:
         return [one for one in of_component if one.kind.gpu_uuid == row.gpu_uuid]
     return [one for one in of_component if one.kind.domain == row.domain] or of_component

@@ -162,7 +162,7 @@ class _Sessions:
             columns = unpack_columns(one.packed)
             missing = {bucket: time_ns for bucket, time_ns in columns[2].items() if time_ns} if columns else {}
             known = one.energy_uj is not None
-            channels.append(AgentChannel(one.number, one.kind, known, one.with_dram, one.idle_power, missing))
+            channels.append(AgentChannel(one.number, one.kind, known, one.contains, one.idle_power, missing))
         return row, tuple(channels)
 
 

@@ -83,7 +83,7 @@ class NodeChannelRow:
     """A channel of a node in a session: its energy, and the rest of it that no job had.
 
     Only measured channels are kept, and of these those that are in sums, or read the whole node. ``number`` counts
-    them. ``with_dram``: it reads a processor with its memory. ``idle_power`` is the figure that was divided by CPUs, in
+    them. ``contains`` as in ``ChannelInfo``. ``idle_power`` is the figure that was divided by CPUs, in
     words, None where none was known. The last columns are the energy by time, see ``packed``:
     the lists of ``bucket_values`` are energy, rest, and the nanoseconds of the session that lack readings.
     """
@@ -94,7 +94,7 @@ class NodeChannelRow:
     rest_uj: int | None
     measured_ns: int
     errors: int
-    with_dram: bool
+    contains: tuple[str, ...]
     idle_power: MaybeText = None
     kind: Annotated[ChannelKind, EMBEDDED, KIND] = _NO_KIND
     packed: Annotated[PackedColumns, EMBEDDED] = NO_COLUMNS

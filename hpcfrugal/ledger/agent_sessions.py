@@ -83,7 +83,7 @@ def _node_channels(read: ReadSession) -> Iterator[NodeChannelRow]:
             rest_uj=rest_uj if known else None,
             measured_ns=0 if latest is None else latest.measured_ns[at],
             errors=0 if latest is None else latest.errors[at],
-            with_dram=header.channels[at].with_dram,
+            contains=header.channels[at].contains,
             idle_power=idle_power.get(kind.component),
             kind=kind,
             packed=pack_columns(columns),

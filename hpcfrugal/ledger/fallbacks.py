@@ -57,7 +57,7 @@ class Fallbacks:
             ]
             read = [index for index in own if index in with_energy]
             if not read:
-                if component == "dram" and any(_counts_dram(self._read.channels[index]) for index in with_energy):
+                if any(_contains(self._read.channels[index], component) for index in with_energy):
                     continue
                 modelled = models[component]()
                 busy_ns += modelled.busy_ns
@@ -81,7 +81,7 @@ class Fallbacks:
         header = self._read.header
         has_gpus = bool(header.gpus or header.gpus_promised or header.gpus_unread)
         for component in (*NODE_COMPONENTS, *(["gpu"] if has_gpus else [])):
-            if component == "dram" and any(map(_counts_dram, self._read.channels)):
+            if any(_contains(channel, component) for channel in self._read.channels):
                 continue
             if not any(item.key.component == component and item.counted for item in self._totals.values()):
                 self._add_modelled(component, component, _NO_TIME, None)
@@ -237,8 +237,8 @@ class Fallbacks:
         return "; ".join(reasons)
 
 
-def _counts_dram(channel: ChannelInfo) -> bool:
-    return channel.counted and channel.with_dram
+def _contains(channel: ChannelInfo, component: str) -> bool:
+    return channel.counted and component in channel.contains
 
 
 def _cut(reason: str) -> str:

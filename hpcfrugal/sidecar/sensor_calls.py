@@ -58,7 +58,8 @@ def checked_open(sensor: Sensor) -> Opened:
             and channel.boundary in ("node", "components")
             and channel.quantity in (ENERGY_UJ, POWER_UW)
             and type(channel.counted) is bool
-            and type(channel.with_dram) is bool
+            and type(channel.contains) is tuple
+            and set(channel.contains) <= {"cpu", "dram"}
             and _are_text(channel.domain, channel.source, channel.detail)
             and channel.source
             and (channel.gpu_uuid is None or _are_text(channel.gpu_uuid))

@@ -80,7 +80,8 @@ def serve(make: Callable[[UseOfGpus], Sensor], requests: int, replies: int, pare
 
 def _opened(opened: Opened) -> str:
     """What a sensor found, as messages."""
-    text = "".join([encode("channel", vars(channel)) for channel in opened.channels])
+    channels = [{**vars(channel), "contains": " ".join(channel.contains)} for channel in opened.channels]
+    text = "".join([encode("channel", values) for values in channels])
     text += "".join([encode("absent", vars(absent)) for absent in opened.absent])
     text += "".join([encode("gpu", vars(gpu)) for gpu in opened.gpus])
     return text + encode("limit", {"cpu_limit_uw": opened.cpu_limit_uw, "unread_gpus": opened.unread_gpus})

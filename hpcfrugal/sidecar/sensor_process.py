@@ -203,7 +203,8 @@ def _opened(messages: list[Message]) -> Opened:
     try:
         for kind, values in messages:
             if kind == "channel":
-                opened.channels.append(Channel(**values))  # type: ignore[arg-type]
+                contains = tuple(str(values.pop("contains", "")).split())
+                opened.channels.append(Channel(**values, contains=contains))  # type: ignore[arg-type]
             elif kind == "absent":
                 opened.absent.append(Absent(**values))  # type: ignore[arg-type]
             elif kind == "gpu":

@@ -300,6 +300,8 @@ class SensorSelection:
         """Whether no source covers ``component``, or not all of it; False while a sensor for it is late."""
         if any(component in source.components for source in self._late):
             return False
+        if component in self._contained():
+            return False
         domains = self._domains(component)
         if not domains:
             return True
@@ -336,6 +338,16 @@ class SensorSelection:
                 source.sensor.close()
                 return
         self._sources.append(source)
+        contained = self._contained()
+        for entry in self.entries:
+            if entry.channel.component in contained:
+                entry.channel.counted = False
+
+    def _contained(self) -> set[str]:
+        """The components whose energy is in the reading of accelerators: those that are of one piece with processors.
+        (A processor that is read with its memory may stand beside another one that is not.)"""
+        gpus = [entry.channel for entry in self.entries if entry.channel.component == "gpu" and entry.channel.counted]
+        return {name for channel in gpus for name in channel.contains}
 
     def _displace(self, source: SensorInUse, fallback: Fallback) -> None:
         if fallback.merges:

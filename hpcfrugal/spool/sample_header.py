@@ -40,8 +40,8 @@ DesignUw = Annotated[int | None, Range(1, MAX_DESIGN_UW)]
 
 @dataclass(frozen=True, slots=True)
 class ChannelInfo:
-    """One counter of the node as the header describes it. ``with_dram``: that of a processor with its memory, of which
-    there is no channel. ``step_s``: it was read only once in so many seconds, and continued between."""
+    """One counter of the node as the header describes it. ``contains``: the components whose energy is in it as well,
+    and in no other that counts. ``step_s``: it was read only once in so many seconds, and continued between."""
 
     component: Literal["cpu", "dram", "gpu", "node"]
     domain: str
@@ -52,7 +52,7 @@ class ChannelInfo:
     counted: bool
     detail: str | None
     gpu_uuid: str | None
-    with_dram: bool = False
+    contains: tuple[str, ...] = ()
     step_s: Annotated[float | None, Range()] = None
 
 

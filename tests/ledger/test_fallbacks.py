@@ -352,15 +352,27 @@ def test_common_spans() -> None:
 @pytest.mark.parametrize("with_dram", [True, False])
 def test_memory_in_the_reading_of_the_socket_is_not_modelled_as_well(spool: FakeSpool, with_dram: bool) -> None:
     run = spool.run()
-    socket = {**PACKAGE, "domain": "grace-0", "source": "hwmon", "with_dram": with_dram}
+    socket = {**PACKAGE, "domain": "grace-0", "source": "hwmon", "contains": ["dram"] if with_dram else []}
     found = channels(run, [run.header(channels=[socket]), *run.records([250], 60)])
     assert found["cpu/grace-0/hwmon"].energy_uj == 250 * 60 * 10**6
     assert sorted(found) == ["cpu/grace-0/hwmon", *([] if with_dram else ["dram/dram/model-memory"])]
 
 
+def test_the_processor_and_memory_of_an_accelerator_are_not_modelled_as_well(spool: FakeSpool) -> None:
+    run = spool.run()
+    gpu = {**GPU, "domain": "amd-gpu-0", "source": "hwmon", "contains": ["cpu", "dram"]}
+    package = {**PACKAGE, "counted": False}
+    header = run.header(channels=[package, gpu], gpus=[{"index": 0, "uuid": GPU["gpu_uuid"], "name": "MI300A"}])
+    found = channels(run, [header, *run.records([100, 550], 60)])
+    assert {name: one.energy_uj for name, one in found.items() if one.counted} == {
+        "gpu/amd-gpu-0/hwmon": 550 * 60 * 10**6
+    }
+    assert "cpu/package-0/rapl-powercap" in found
+
+
 def test_memory_is_modelled_where_the_reading_that_has_it_failed(spool: FakeSpool) -> None:
     run = spool.run()
-    socket = {**PACKAGE, "domain": "grace-0", "source": "hwmon", "with_dram": True}
+    socket = {**PACKAGE, "domain": "grace-0", "source": "hwmon", "contains": ["dram"]}
     lines = run.records([250], 60)
     for line in lines:
         line["energy_uj"], line["measured_ns"], line["errors"] = [None], [0], [60]

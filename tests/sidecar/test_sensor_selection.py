@@ -35,19 +35,37 @@ def counted(selection: SensorSelection) -> list[str]:
     return [f"{channel.component} {channel.source} {channel.domain}" for channel in channels if channel.counted]
 
 
+def names_of(selection: SensorSelection) -> list[str]:
+    return [f"{one.channel.component} {one.channel.source} {one.channel.domain}" for one in selection.entries]
+
+
+RAPL = [
+    f"{component} rapl-powercap package-{number}{part}"
+    for number in (0, 1)
+    for component, part in (("cpu", ""), ("dram", "/dram"))
+]
+
+
 def test_powercap_leaves_only_the_node_to_others(tmp_path: Path) -> None:
     two_sockets(tmp_path)
     FakeCray(tmp_path, WATTS)
     chip(tmp_path, 0, "power_meter", {"power1_average": "350000000"})
     selection = climb(tmp_path)
-    assert counted(selection) == [
-        "cpu rapl-powercap package-0",
-        "dram rapl-powercap package-0/dram",
-        "cpu rapl-powercap package-1",
-        "dram rapl-powercap package-1/dram",
-        "node pm-counters node",
-    ]
+    assert counted(selection) == [*RAPL, "node pm-counters node"]
     assert len(selection.entries) == 8  # core zones and psys beside them
+    assert selection.absent == []
+
+
+@pytest.mark.parametrize("kind", ["0x74a0", "0x74a1"])
+def test_processor_and_memory_of_an_mi300a_are_in_its_own_power(tmp_path: Path, kind: str) -> None:
+    """Those of a node with MI300X are not."""
+    two_sockets(tmp_path)
+    amd_gpu(tmp_path, 0, 0x01, 550, kind=kind)
+    selection = climb(tmp_path, {})
+    of_gpu = ["gpu hwmon amd-gpu-0"]
+    assert counted(selection) == (of_gpu if kind == "0x74a0" else [*RAPL, *of_gpu])
+    # they are read all the same, and nothing else is looked for in their place
+    assert set(RAPL) <= set(names_of(selection))
     assert selection.absent == []
 
 

@@ -91,5 +91,5 @@ def _key(entry: ActiveChannel) -> tuple[str, str, str]:
 
 def _description(entry: ActiveChannel) -> dict[str, object]:
     channel = entry.channel
-    names = ("component", "domain", "source", "boundary", "counted", "max_w", "detail", "with_dram")
+    names = ("component", "domain", "source", "boundary", "counted", "max_w", "detail", "contains")
     return {name: getattr(channel, name) for name in names}

@@ -76,7 +76,7 @@ class AgentCounters:
                 boundary=one["boundary"],
                 counted=one["counted"],
                 frozen_ns=int(STALE_STEPS * step_s * 1e9),
-                with_dram=one["with_dram"],
+                contains=tuple(one["contains"]),
                 step_s=float(step_s),
             )
             channels.append(channel)
@@ -184,7 +184,8 @@ def _is_channel(one: object) -> bool:
     points = one.get("points")
     return (
         type(one.get("counted")) is bool
-        and type(one.get("with_dram")) is bool
+        and isinstance(one.get("contains"), list)
+        and all(name in ("cpu", "dram") for name in one["contains"])
         and type(one.get("max_w")) is int
         and 0 < one["max_w"] < 1 << 32
         and isinstance(points, list)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _TWO_DIES = ("0x7408", "0x740c")
 """PCI device ids of MI250X and MI250."""
 
+_WITH_PROCESSOR = ("0x74a0",)
+"""That of MI300A, whose power is that of the socket with its processor cores and memory (Linux:
+Documentation/gpu/amdgpu, "hwmon Interfaces": "On APUs this includes the CPU")."""
+
 
 class _Device:
     """One GPU or die, ``address`` being its PCI address and ``index`` its place among all of the node."""
@@ -85,7 +89,11 @@ def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device],
                 continue  # its power is in that of the first die
             if other is not None and other not in held:
                 part = "the job holds one of two dies"
-        meters.append(HwmonChannel(path, _channel(gpu, path, part), never_zero=True))
+        channel = _channel(gpu, path, part)
+        if device.kind in _WITH_PROCESSOR:
+            channel.contains = ("cpu", "dram")
+            channel.detail += " (with the processor and memory of its socket)"
+        meters.append(HwmonChannel(path, channel, never_zero=True))
     return Hwmon("gpu", meters, absent, gpus)
 
 

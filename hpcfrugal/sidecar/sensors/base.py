@@ -48,9 +48,9 @@ class Channel:
     False for what another channel contains already. ``range_uj`` is the largest value of a counter that
     wraps, None for one that does not; ``frozen_ns`` is how long a counter that counts may stand still, None where only
     ``counter.FROZEN_NS`` is sure. ``max_w`` bounds what the hardware could possibly draw, in watts: more
-    than that is a counter reset, not consumption. ``with_dram``: the energy of the memory is in this channel and in no
-    other. ``step_s``: the source is read only once in so many seconds, and continued between, at the latest reading for
-    ``continued_ns``; None where it is read at each sample.
+    than that is a counter reset, not consumption. ``contains``: components whose energy is in this channel, so that
+    channels of them do not count. ``step_s``: the source is read only once in so many seconds, and continued between,
+    at the latest reading for ``continued_ns``; None where it is read at each sample.
     """
 
     continued_ns = 0  # not part of what was found, which a sensor's own process hands over
@@ -71,7 +71,7 @@ class Channel:
         range_uj: int | None = None,
         gpu_uuid: str | None = None,
         frozen_ns: int | None = None,
-        with_dram: bool = False,
+        contains: tuple[str, ...] = (),
         step_s: float | None = None,
     ) -> None:
         self.component = component
@@ -87,13 +87,13 @@ class Channel:
         self.max_w = max_w
         self.detail = detail
         self.gpu_uuid = gpu_uuid
-        self.with_dram = with_dram
+        self.contains = contains
         self.step_s = step_s
 
     def header(self) -> dict[str, object]:
         """The channel as it stands in a header line."""
         left_out = ["quantity", "max_w", "frozen_ns", "continued_ns"]
-        left_out += [name for name in ("with_dram", "step_s") if not getattr(self, name)]
+        left_out += [name for name in ("contains", "step_s") if not getattr(self, name)]
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
 

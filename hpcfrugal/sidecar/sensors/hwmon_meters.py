@@ -104,7 +104,7 @@ def _grace_sockets(chips: Chips) -> list[HwmonChannel]:
             channel.counted = whole == (what == "Grace")
             if what == "Grace":
                 channel.detail += " (with its memory)"
-                channel.with_dram = whole
+                channel.contains = ("dram",) if whole else ()
             meter = HwmonChannel(path, channel, never_zero=what != "SysIO")
             (wholes if what == "Grace" else rails).append(meter)
     return rails + wholes

@@ -35,7 +35,7 @@ class Published:
         """Let it show ``points``, of seconds and joules, and be of now."""
         channel = {
             "component": "cpu", "domain": "package-0", "source": "rapl-powercap", "boundary": "components",
-            "counted": True, "max_w": 1000, "detail": "d", "with_dram": False,
+            "counted": True, "max_w": 1000, "detail": "d", "contains": [],
             "points": [[round(at_s * S), energy_j * 10**6] for at_s, energy_j in points],
         }  # fmt: skip
         content = {
@@ -207,7 +207,7 @@ def test_it_is_used_only_for_what_cannot_be_read(
     tree = two_sockets(tmp_path / "sys")
     if not readable:
         (tree.zone("package-0").path / "energy_uj").unlink()
-    one = {"source": "rapl-powercap", "counted": True, "max_w": 1000, "detail": "d", "with_dram": False}
+    one = {"source": "rapl-powercap", "counted": True, "max_w": 1000, "detail": "d", "contains": []}
     one |= {"points": [[0, 1]]}
     channels = [
         {**one, "component": "cpu", "domain": "package-0", "boundary": "components"},

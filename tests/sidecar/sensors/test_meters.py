@@ -269,7 +269,7 @@ def test_grace_with_nothing_but_the_socket_counts_it(tmp_path: Path) -> None:
     assert sensor is not None
     channels = sensor.open().channels
     assert names(channels) == ["cpu:grace-0"]
-    assert channels[0].header()["with_dram"] is True
+    assert channels[0].header()["contains"] == ("dram",)
     assert dram_sensor(Chips(str(tmp_path)), frozenset()) is None
     sensor.close()
 
@@ -287,7 +287,7 @@ def test_grace_without_one_of_its_rails_counts_the_socket(tmp_path: Path, rail: 
         "cpu:package-1",
         "cpu:sysio-1",
     ]
-    assert [channel.domain for channel in channels if channel.with_dram] == ["grace-0"]
+    assert [channel.domain for channel in channels if channel.contains == ("dram",)] == ["grace-0"]
     sensor.close()
 
 
