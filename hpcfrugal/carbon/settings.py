@@ -7,7 +7,7 @@
     kind = "electricitymaps"           # optional if the name is that of a kind
     zone = "FR"                        # only for this zone; default: every zone that it serves
 
-The other keys are the fields of the kind's ``settings_model``. A package adds a kind by the entry-point group
+The other keys are those of the kind's ``settings_model``. A package adds a kind by the entry-point group
 ``hpcfrugal.forecasts``.
 """
 
@@ -87,13 +87,12 @@ def built_in(kind: str) -> ProviderSettings:
     except ForecastError:
         made = None  # from an entry point that cannot be loaded, which is reported when the provider is used
     model = ProviderSettings if made is None else made.settings_model
-    return model.model_construct(name=kind, kind=kind)
+    return model.unchecked(name=kind, kind=kind)
 
 
 def missing(settings: ProviderSettings) -> list[str]:
     """The required keys of a provider that are not set."""
-    fields = type(settings).model_fields
-    return [key for key, field in fields.items() if field.is_required() and key not in settings.model_fields_set]
+    return [name for name, key in settings.known_keys.items() if key.required and not hasattr(settings, name)]
 
 
 def _read(table: NamedTable, problems: list[Problem]) -> ProviderSettings | None:

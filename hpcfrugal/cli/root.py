@@ -14,7 +14,6 @@ from typing import Any
 import click
 
 from hpcfrugal.cli.group import SuggestingGroup
-from hpcfrugal.cli.plugins import load_no_plugins
 from hpcfrugal.cli.streams import FALLBACK, ReaderGone, colourless, echo, echo_note, settle
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
 from hpcfrugal.core.text import printable
@@ -138,7 +137,6 @@ def main(argv: list[str] | None = None) -> None:
     # every 700 objects), and not at exit.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
-    load_no_plugins()
     code = 0
     try:
         code, show_error = _outcome(argv)

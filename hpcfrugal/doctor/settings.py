@@ -100,7 +100,7 @@ def _tables(
 
 def _value(kind: str, table: NamedTable, key: str) -> str:
     of_plugin = kind == "forecasts" and table.values.get("kind", table.name) not in BUILT_IN
-    if of_plugin and key not in ProviderSettings.model_fields:
+    if of_plugin and key not in ProviderSettings.known_keys:
         return "..."  # may be a secret
     return str(table.values[key])
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Any
 
-from pydantic import BeforeValidator, WithJsonSchema
-
+from hpcfrugal.core.section import ValueType
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.units import format_memory, parse_memory
 from hpcfrugal.job.array_tasks import parse_array
@@ -90,29 +89,22 @@ def _to_array(value: object) -> str:
     return text
 
 
-def _whole_or_text(minimum: int, pattern: str) -> WithJsonSchema:
-    return WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": minimum}, {"type": "string", "pattern": pattern}]}
-    )  # fmt: skip
+def _whole_or_text(minimum: int, pattern: str) -> dict[str, Any]:
+    return {"anyOf": [{"type": "integer", "minimum": minimum}, {"type": "string", "pattern": pattern}]}
 
 
-Count = Annotated[int, BeforeValidator(_to_count), WithJsonSchema({"type": "integer", "minimum": 1})]
-Positive = Annotated[float, BeforeValidator(_to_positive), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
-Fraction = Annotated[
-    float,
-    BeforeValidator(_to_fraction),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0, "maximum": 1},
-                {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"},
-            ]
-        }
-    ),
-]
-Memory = Annotated[
-    str, BeforeValidator(_to_memory), _whole_or_text(0, r"^[0-9]+(\.[0-9]+)?\s*([KMGTkmgt]([iI]?[bB])?)?$")
-]
-NodeCount = Annotated[int | str, BeforeValidator(_to_nodes), _whole_or_text(1, r"^[0-9]+(-[0-9]+)?$")]
-GpuCount = Annotated[str, BeforeValidator(_to_gpus), _whole_or_text(0, r"[0-9]$")]
-ArrayIndices = Annotated[str, BeforeValidator(_to_array), _whole_or_text(0, r"^[0-9][0-9,:%-]*$")]
+Count = ValueType(_to_count, {"type": "integer", "minimum": 1})
+Positive = ValueType(_to_positive, {"type": "number", "exclusiveMinimum": 0})
+Fraction = ValueType(
+    _to_fraction,
+    {
+        "anyOf": [
+            {"type": "number", "minimum": 0, "maximum": 1},
+            {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"},
+        ]
+    },
+)
+Memory = ValueType(_to_memory, _whole_or_text(0, r"^[0-9]+(\.[0-9]+)?\s*([KMGTkmgt]([iI]?[bB])?)?$"))
+NodeCount = ValueType(_to_nodes, _whole_or_text(1, r"^[0-9]+(-[0-9]+)?$"))
+GpuCount = ValueType(_to_gpus, _whole_or_text(0, r"[0-9]$"))
+ArrayIndices = ValueType(_to_array, _whole_or_text(0, r"^[0-9][0-9,:%-]*$"))

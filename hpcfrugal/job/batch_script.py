@@ -11,16 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
-
-from pydantic import ValidationError
 
 from hpcfrugal.core.errors import Problem
 from hpcfrugal.core.quick import dataclass
+from hpcfrugal.core.section import ValueType
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.units import parse_walltime
-from hpcfrugal.job.model import SBATCH, JobSpec
+from hpcfrugal.job.model import KEYS, SBATCH
 from hpcfrugal.job.option_table import Flag
 from hpcfrugal.job.resources import is_gpu_gres
 from hpcfrugal.job.sbatch_options import GPU_GRES, rivals_of
@@ -309,14 +307,9 @@ def _values_of(flags: list[Flag]) -> dict[str, Any]:
 
 def _read(key: str, text: str) -> Any:
     """A value as its key of the job file reads it; None for a form that only Slurm knows: the line itself is kept."""
-    data: Any = text
+    of = KEYS[key].of
+    assert isinstance(of, ValueType)  # a section stands for no option
     try:
-        data = parse_slurm_time(text) if key == "schedule.earliest" else text
+        return of.read(parse_slurm_time(text) if key == "schedule.earliest" else text)
     except ValueError:
-        return None
-    for part in reversed(key.split(".")):
-        data = {part: data}
-    try:
-        return attrgetter(key)(JobSpec.model_validate({"command": "true", **data}))
-    except ValidationError:
         return None

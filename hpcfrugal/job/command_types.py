@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, WithJsonSchema
-
+from hpcfrugal.core.section import Fault, Faults, ValueType
 from hpcfrugal.core.text import quoted_value
-from hpcfrugal.job.section import Fault, Faults
-from hpcfrugal.job.text_types import TEXT_KINDS, TEXT_SCHEMA, Lines, to_choice, to_line, to_text
+from hpcfrugal.job.text_types import TEXT_KINDS, TEXT_SCHEMA, Lines, to_choice, to_line, to_list, to_text
 
 PHASES = ("training", "inference", "preprocessing", "evaluation", "simulation", "analysis")
 """Phases with a name of their own in reports; any other text is accepted too."""
@@ -31,7 +29,7 @@ def _texts_by_name(value: object, what: str, check_name: Callable[[object], str]
         except ValueError as error:
             faults.append(Fault((str(key),), str(error)))
     if faults:
-        raise Faults(faults)
+        raise Faults(*faults)
     return found
 
 
@@ -100,9 +98,9 @@ def _to_template(value: object) -> str:
     return text
 
 
-def _to_modules(value: object) -> Any:
+def _to_modules(value: object) -> tuple[str, ...]:
     """One module needs no list."""
-    return [value] if isinstance(value, str) and len(value.split()) == 1 else value
+    return to_list([value] if isinstance(value, str) and len(value.split()) == 1 else value, to_line)
 
 
 def _to_directives(value: object) -> tuple[str, ...]:
@@ -123,62 +121,44 @@ def _to_export(value: object) -> str:
 
 _PLAIN = {"type": [*TEXT_KINDS, "null"]}
 
-CommandText = Annotated[
-    str,
-    BeforeValidator(_to_command),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                TEXT_SCHEMA,
-                {"type": "array", "items": TEXT_SCHEMA, "minItems": 1},
-            ]
-        }
-    ),
-]
-Export = Annotated[str, BeforeValidator(_to_export), WithJsonSchema({"enum": ["all", "none"]})]
-Template = Annotated[
-    str,
-    BeforeValidator(_to_template),
-    WithJsonSchema({"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"}),
-]
-Modules = Annotated[Lines, BeforeValidator(_to_modules)]
-Environment = Annotated[
-    dict[str, str],
-    BeforeValidator(_to_env),
-    WithJsonSchema(
-        {
-            "type": "object",
-            "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
-            "additionalProperties": _PLAIN,
-        }
-    ),
-]
-Tags = Annotated[
-    dict[str, str],
-    BeforeValidator(_to_tags),
-    WithJsonSchema(
-        {
-            "type": "object",
-            "properties": {
-                "project": {**_PLAIN, "description": "Project that reports group by."},
-                "phase": {
-                    "anyOf": [{"enum": list(PHASES)}, _PLAIN],
-                    "description": "What the run is for.",
-                },
+CommandText = ValueType(
+    _to_command,
+    {
+        "anyOf": [
+            TEXT_SCHEMA,
+            {"type": "array", "items": TEXT_SCHEMA, "minItems": 1},
+        ]
+    },
+)
+Export = ValueType(_to_export, {"enum": ["all", "none"]})
+Template = ValueType(_to_template, {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"})
+Modules = ValueType(_to_modules, Lines.schema)
+Environment = ValueType(
+    _to_env,
+    {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+        "additionalProperties": _PLAIN,
+    },
+)
+Tags = ValueType(
+    _to_tags,
+    {
+        "type": "object",
+        "properties": {
+            "project": {**_PLAIN, "description": "Project that reports group by."},
+            "phase": {
+                "anyOf": [{"enum": list(PHASES)}, _PLAIN],
+                "description": "What the run is for.",
             },
-            "additionalProperties": _PLAIN,
-        }
-    ),
-]
-ExtraFlags = Annotated[
-    tuple[str, ...],
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "array", "items": {"type": "string", "pattern": "^-"}},
-                {"type": "object", "additionalProperties": _PLAIN},
-            ]
-        }
-    ),
-]
-DirectiveLines = Annotated[tuple[str, ...], BeforeValidator(_to_directives)]
+        },
+        "additionalProperties": _PLAIN,
+    },
+)
+EXTRA_FLAGS_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "string", "pattern": "^-"}},
+        {"type": "object", "additionalProperties": _PLAIN},
+    ]
+}
+DirectiveLines = ValueType(_to_directives)

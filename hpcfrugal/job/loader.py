@@ -11,12 +11,12 @@ from typing import Any
 
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.safe_read import Unreadable, UnsafeFile, open_regular
+from hpcfrugal.core.section import KeyPath
 from hpcfrugal.job.batch_script import Directives, given_options, read_directives, value_at
 from hpcfrugal.job.model import JobSpec
 from hpcfrugal.job.names import name_from_path
 from hpcfrugal.job.problems import checked_job, placed
 from hpcfrugal.job.python_environment import missing_environments
-from hpcfrugal.job.section import KeyPath
 from hpcfrugal.job.yaml_source import Source, read_yaml
 
 MAX_FILE_BYTES = 1_000_000

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import model_validator
-
+from hpcfrugal.core.section import optional
 from hpcfrugal.job.sbatch_options import SbatchOption
-from hpcfrugal.job.section import JobSection, optional
+from hpcfrugal.job.section import JobSection
 from hpcfrugal.job.text_types import CommaList, TextLine
 
 
 class Mail(JobSection):
     """An address alone (`mail: me@example.org`, at the end and on failure), events alone, or a mapping of both."""
 
-    type: Annotated[CommaList | None, SbatchOption("mail-type")] = optional(
-        "Events to send mail at.", "END,FAIL", ["END", "TIME_LIMIT_80"]
+    type: str | None = optional(
+        CommaList, "Events to send mail at.", "END,FAIL", ["END", "TIME_LIMIT_80"], marks=[SbatchOption("mail-type")]
     )
-    user: Annotated[TextLine | None, SbatchOption("mail-user")] = optional(
-        "Address, or user name; by default you.", "me@example.org"
+    user: str | None = optional(
+        TextLine, "Address, or user name; by default you.", "me@example.org", marks=[SbatchOption("mail-user")]
     )
 
-    @model_validator(mode="before")
     @classmethod
-    def _from_short_form(cls, data: Any) -> Any:
-        if isinstance(data, str) and "@" in data:
-            return {"type": "END,FAIL", "user": data}
-        return data if data is None or isinstance(data, Mapping | Mail) else {"type": data}
+    def written_out(cls, values: Any) -> Any:
+        """An address alone, or events alone."""
+        if isinstance(values, str) and "@" in values:
+            return {"type": "END,FAIL", "user": values}
+        return values if isinstance(values, Mapping) else {"type": values}

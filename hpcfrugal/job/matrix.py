@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import WithJsonSchema
-from pydantic_core import CoreSchema
-from pydantic_core.core_schema import no_info_plain_validator_function, plain_serializer_function_ser_schema
-
+from hpcfrugal.core.section import Fault, Faults, KeyPath, ValueType
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job.command_types import to_env_name, to_value
-from hpcfrugal.job.section import Fault, Faults, KeyPath
 from hpcfrugal.job.text_types import TEXT_KINDS
 
 MOST_COMBINATIONS = 10_000
@@ -41,12 +37,6 @@ class Matrix(NamedTuple):
         """Their names, in the order of the job file."""
         return tuple(self.tasks[0])
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
-        """By its own reader: what pydantic makes of a named tuple takes as long as all other keys of a job."""
-        to_json = plain_serializer_function_ser_schema(_to_json)
-        return no_info_plain_validator_function(_to_matrix, serialization=to_json)
-
 
 def _to_matrix(value: object) -> Matrix:
     """
@@ -70,7 +60,7 @@ def _to_matrix(value: object) -> Matrix:
         if missing := [name for name in values if name not in one]:
             faults.append(Fault(("include", at), f"has no value of {', '.join(missing)}", "give one of each parameter"))
     if faults:
-        raise Faults(faults)
+        raise Faults(*faults)
     count = math.prod(map(len, values.values()))
     if count > MOST_COMBINATIONS:
         raise ValueError(f"has {count} combinations; the limit is {MOST_COMBINATIONS}")
@@ -90,7 +80,7 @@ def _to_matrix(value: object) -> Matrix:
     elif len(tasks) > MOST_COMBINATIONS:
         faults.append(Fault(("include",), f"makes {len(tasks)} combinations; the limit is {MOST_COMBINATIONS}"))
     if faults:
-        raise Faults(faults)
+        raise Faults(*faults)
     return Matrix(tuple(tasks), max_running)
 
 
@@ -188,21 +178,20 @@ def _to_json(matrix: Matrix) -> dict[str, Any]:
 _VALUE = {"type": [*TEXT_KINDS, "null"]}
 _SOME = {"type": "array", "items": {"type": "object", "additionalProperties": _VALUE, "minProperties": 1}}
 
-MatrixOfTasks = Annotated[
-    Matrix,
-    WithJsonSchema(
-        {
-            "type": "object",
-            "properties": {
-                "include": {**_SOME, "description": "Further combinations, each with a value of every parameter."},
-                "exclude": {**_SOME, "description": "Combinations to leave out, by some or all of their values."},
-                "max_running": {"type": "integer", "minimum": 1, "description": "Most tasks at the same time."},
-            },
-            "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
-            "additionalProperties": {"type": "array", "items": _VALUE, "minItems": 1},
-        }
-    ),
-]
+MatrixOfTasks = ValueType(
+    _to_matrix,
+    {
+        "type": "object",
+        "properties": {
+            "include": {**_SOME, "description": "Further combinations, each with a value of every parameter."},
+            "exclude": {**_SOME, "description": "Combinations to leave out, by some or all of their values."},
+            "max_running": {"type": "integer", "minimum": 1, "description": "Most tasks at the same time."},
+        },
+        "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+        "additionalProperties": {"type": "array", "items": _VALUE, "minItems": 1},
+    },
+    _to_json,
+)
 
 
 def tasks_in_words(matrix: Matrix, most: int = 20) -> list[str]:

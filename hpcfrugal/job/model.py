@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Self
+from collections.abc import Mapping
+from typing import Any
 
-from pydantic import field_validator, model_validator
-
+from hpcfrugal.core.section import Fault, ValueType, keys_below, optional
 from hpcfrugal.job.command_types import (
+    EXTRA_FLAGS_SCHEMA,
     CommandText,
     DirectiveLines,
     Environment,
     Export,
-    ExtraFlags,
     Modules,
     Tags,
     Template,
@@ -22,80 +20,119 @@ from hpcfrugal.job.command_types import (
 from hpcfrugal.job.container import Container
 from hpcfrugal.job.energy import Energy
 from hpcfrugal.job.mail import Mail
-from hpcfrugal.job.matrix import MatrixOfTasks
+from hpcfrugal.job.matrix import Matrix, MatrixOfTasks
 from hpcfrugal.job.names import name_from_command, name_from_path
 from hpcfrugal.job.option_table import OptionTable
 from hpcfrugal.job.resources import Resources
 from hpcfrugal.job.sbatch_options import OTHER_OPTIONS, SbatchOption
 from hpcfrugal.job.schedule import Schedule
-from hpcfrugal.job.section import Excludes, Fault, JobSection, dotted, keys_below, optional
+from hpcfrugal.job.section import Excludes, JobSection, dotted
 from hpcfrugal.job.text_types import FilePath, NameLine, TextLine, Texts
+
+
+def _to_extra_flags(value: object) -> tuple[str, ...]:
+    return SBATCH.extra_flags(value)
 
 
 class JobSpec(JobSection):
     """A job file: one of `command` and `script`; everything else has a default."""
 
-    name: Annotated[NameLine, SbatchOption("job-name", "J")] = optional(
-        "Name of the job; by default that of the job file without its suffix.", "matmul", default=""
+    name: str = optional(
+        NameLine,
+        "Name of the job; by default that of the job file without its suffix.",
+        "matmul",
+        default="",
+        marks=[SbatchOption("job-name", "J")],
     )
-    command: CommandText | None = optional(
+    command: str | None = optional(
+        CommandText,
         "Shell commands to run, on one or several lines; or one command as a list of words.",
         "python train.py --epochs 10",
         ["python", "train.py"],
     )
-    script: Annotated[FilePath | None, Excludes(command="keep one of the two")] = optional(
+    script: str | None = optional(
+        FilePath,
         "Existing script to run instead of `command`, relative to the job file. "
         "Its #SBATCH lines apply where the job file sets nothing.",
         "train.sh",
+        marks=[Excludes(command="keep one of the two")],
     )
-    args: Texts = optional("Arguments of the script.", ["--epochs", "10"], default=())
-    workdir: Annotated[FilePath | None, SbatchOption("chdir", "D")] = optional(
-        "Directory to run in, relative to the job file; by default the one where you call `submit`.", "~/runs"
+    args: tuple[str, ...] = optional(Texts, "Arguments of the script.", ["--epochs", "10"], default=())
+    workdir: str | None = optional(
+        FilePath,
+        "Directory to run in, relative to the job file; by default the one where you call `submit`.",
+        "~/runs",
+        marks=[SbatchOption("chdir", "D")],
     )
-    env: Environment = optional("Environment variables; numbers keep their text.", {"OMP_NUM_THREADS": 4}, default={})
-    matrix: MatrixOfTasks | None = optional(
+    env: dict[str, str] = optional(
+        Environment, "Environment variables; numbers keep their text.", {"OMP_NUM_THREADS": 4}, default={}
+    )
+    matrix: Matrix | None = optional(
+        MatrixOfTasks,
         "Parameters with lists of values: a task of a job array for each combination, which gets its values as "
         "environment variables. Also `include`, `exclude`, `max_running`.",
         {"lr": [0.1, 0.01], "seed": [1, 2, 3]},
     )
-    modules: Modules = optional("Environment modules to load, in order.", ["gcc/12", "openmpi"], default=())
-    conda: TextLine | None = optional(
+    modules: tuple[str, ...] = optional(
+        Modules, "Environment modules to load, in order.", ["gcc/12", "openmpi"], default=()
+    )
+    conda: str | None = optional(
+        TextLine,
         "Conda environment to activate after the modules: its name, or its path relative to the job file.",
         "torch",
         "./envs/torch",
     )
-    venv: Annotated[FilePath | None, Excludes(conda="keep one of the two")] = optional(
+    venv: str | None = optional(
+        FilePath,
         "Virtual environment (of venv, virtualenv or uv) to activate after the modules, relative to the job file.",
         ".venv",
+        marks=[Excludes(conda="keep one of the two")],
     )
-    setup: CommandText | None = optional(
+    setup: str | None = optional(
+        CommandText,
         "Shell lines to run once before the command or script, outside its container and launcher.",
         "mkdir -p $TMPDIR/cache",
     )
-    teardown: CommandText | None = optional(
-        "Shell lines to run once after the command or script, however that ended.", "cp -r $TMPDIR/results ."
+    teardown: str | None = optional(
+        CommandText,
+        "Shell lines to run once after the command or script, however that ended.",
+        "cp -r $TMPDIR/results .",
     )
     container: Container | None = optional(
+        Container,
         "Container to run in: an image, or a mapping.",
         "images/torch.sif",
         {"image": "images/torch.sif", "nv": True},
     )
-    template: Template | None = optional(
-        "Template of the batch script; by default one is chosen by the other keys.", "torchrun", "mpi"
+    template: str | None = optional(
+        Template, "Template of the batch script; by default one is chosen by the other keys.", "torchrun", "mpi"
     )
-    output: Annotated[TextLine | None, SbatchOption("output", "o")] = optional(
-        "File for the standard output of the job; may contain Slurm's patterns.", "logs/%x-%j.out"
+    output: str | None = optional(
+        TextLine,
+        "File for the standard output of the job; may contain Slurm's patterns.",
+        "logs/%x-%j.out",
+        marks=[SbatchOption("output", "o")],
     )
-    error: Annotated[TextLine | None, SbatchOption("error", "e")] = optional(
-        "File for the standard error of the job; by default the same as `output`.", "logs/%x-%j.err"
+    error: str | None = optional(
+        TextLine,
+        "File for the standard error of the job; by default the same as `output`.",
+        "logs/%x-%j.err",
+        marks=[SbatchOption("error", "e")],
     )
-    export: Annotated[Export | None, SbatchOption("export")] = optional(
-        "Which environment of the submission the job gets: `all` of it (the default), or `none`.", "none"
+    export: str | None = optional(
+        Export,
+        "Which environment of the submission the job gets: `all` of it (the default), or `none`.",
+        "none",
+        marks=[SbatchOption("export")],
     )
-    comment: Annotated[TextLine | None, SbatchOption("comment")] = optional(
-        "Comment of the job in Slurm; a low-carbon queue adds its entry.", "run 3 of 7"
+    comment: str | None = optional(
+        TextLine,
+        "Comment of the job in Slurm; a low-carbon queue adds its entry.",
+        "run 3 of 7",
+        marks=[SbatchOption("comment")],
     )
     mail: Mail = optional(
+        Mail,
         "Mail from Slurm: an address, for the end and failures, or events, or a mapping.",
         "me@example.org",
         ["END", "FAIL"],
@@ -103,56 +140,43 @@ class JobSpec(JobSection):
         default=Mail(),
     )
     resources: Resources = optional(
-        "Resources to request from Slurm.", {"nodes": 2, "time": "1:30:00"}, default=Resources()
+        Resources, "Resources to request from Slurm.", {"nodes": 2, "time": "1:30:00"}, default=Resources()
     )
     energy: Energy = optional(
-        "How energy is measured: `off`, or a mapping.", "off", {"interval": "0.5s"}, default=Energy()
+        Energy, "How energy is measured: `off`, or a mapping.", "off", {"interval": "0.5s"}, default=Energy()
     )
-    schedule: Schedule = optional("When the job may run.", {"max_delay": "12h"}, default=Schedule())
-    tags: Tags = optional(
+    schedule: Schedule = optional(Schedule, "When the job may run.", {"max_delay": "12h"}, default=Schedule())
+    tags: dict[str, str] = optional(
+        Tags,
         "Labels for reports: `project`, `phase` and any others.",
         {"project": "climate", "phase": "training"},
         default={},
     )
-    sbatch: ExtraFlags = optional(
+    sbatch: tuple[str, ...] = optional(
+        ValueType(_to_extra_flags, EXTRA_FLAGS_SCHEMA),
         "Further options of sbatch, for which there is no key.",
         ["--licenses=matlab:1", "--nice=100"],
         {"licenses": "matlab:1"},
         default=(),
     )
-    directives: DirectiveLines = optional(
-        "The #SBATCH lines of the script, unchanged; not a key of the job file.", default=()
+    directives: tuple[str, ...] = optional(
+        DirectiveLines, "The #SBATCH lines of the script, unchanged; not a key of the job file.", default=()
     )
 
-    @field_validator("sbatch", mode="before")
-    @classmethod
-    def _check_sbatch(cls, value: Any) -> tuple[str, ...]:
-        return SBATCH.extra_flags(value)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_name(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping) or (data.get("name") is not None and data["name"] != ""):
-            return data
-        command, script = data.get("command"), data.get("script")
-        if isinstance(command, Sequence) and not isinstance(command, str) and command:
-            command = shlex.join(map(str, command))
-        name = "job"
-        if isinstance(script, str):
-            name = name_from_path(script)
-        elif isinstance(command, str):
-            name = name_from_command(command)
-        return {**data, "name": name}
-
-    @model_validator(mode="after")
-    def _matrix_is_an_array(self) -> Self:
+    def derived(self) -> Mapping[str, Any]:
+        """The name, where none is given, and the array of a matrix."""
+        values: dict[str, Any] = {}
+        if not self.name:
+            values["name"] = (
+                name_from_path(self.script) if self.script is not None else name_from_command(self.command or "")
+            )
         if self.matrix is not None and self.resources.array is None:
-            self.__dict__["resources"] = self.resources.model_copy(update={"array": self.matrix.array})
-        return self
+            values["resources"] = self.resources.changed(array=self.matrix.array)
+        return values
 
     def contradictions(self) -> list[Fault]:
         """Nothing to run, keys that need others or have no effect beside them."""
-        faults = []
+        faults = super().contradictions()
         both = (("command",), ("script",))
         if self.command is None and self.script is None:
             faults.append(Fault(("command",), "is missing", "write what to run: `command: python train.py`", both))
@@ -192,9 +216,10 @@ class JobSpec(JobSection):
         return faults
 
 
-_OPTIONS = {
-    dotted(path): mark for path, info in keys_below(JobSpec) for mark in info.metadata if isinstance(mark, SbatchOption)
-}
+KEYS = {dotted(path): key for path, key in keys_below(JobSpec)}
+"""Every key of a job file, a section before the keys that it holds."""
+
+_OPTIONS = {path: mark for path, key in KEYS.items() for mark in key.marks if isinstance(mark, SbatchOption)}
 
 SBATCH = OptionTable(_OPTIONS, OTHER_OPTIONS)
 """Every option of sbatch, and the keys of the job file that stand for them."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from hpcfrugal.core.quick import dataclass
+from hpcfrugal.core.section import Fault, Faults
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job.sbatch_options import SbatchOption
-from hpcfrugal.job.section import Fault, Faults
 from hpcfrugal.job.text_types import to_line, to_switch
 
 
@@ -180,7 +180,7 @@ class OptionTable:
             except ValueError as error:
                 faults.append(Fault((place,), str(error)))
         if faults:
-            raise Faults(faults)
+            raise Faults(*faults)
         return tuple(found)
 
     def _from_mapping(self, name: str, setting: object) -> object:

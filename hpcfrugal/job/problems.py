@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from pydantic import ValidationError
-
 from hpcfrugal.core.errors import Problem
+from hpcfrugal.core.section import Fault, KeyPath, keys_below
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job.model import SBATCH, JobSpec
-from hpcfrugal.job.section import Fault, Faults, KeyPath, dotted, keys_below
+from hpcfrugal.job.section import dotted
 from hpcfrugal.job.yaml_source import Source
 
 _OTHER_WORDS = {
@@ -54,15 +52,6 @@ _EXPLAINED = {
     "queue": "Slurm's queues are partitions: `resources.partition`; `schedule.queue` is a low-carbon queue of the site",
 }
 """Names that may mean one of several keys."""
-
-_SECTION_EXAMPLES = {
-    "resources": "resources: {nodes: 2, time: 1:30:00}",
-    "energy": "energy: {interval: 1s}",
-    "schedule": "schedule: {max_delay: 12h}",
-    "container": "container: {image: torch.sif}",
-    "mail": "mail: {type: END, user: me@example.org}",
-    "interruptible": "interruptible: {signal: USR1}",
-}
 
 
 def key_paths() -> list[KeyPath]:
@@ -106,90 +95,16 @@ def _unknown_key(path: KeyPath) -> Problem:
     return Problem(dotted(path), what, f"the keys here are {', '.join(beside)}" if beside else None)
 
 
-def _located(path: KeyPath, error: Mapping[str, Any]) -> list[tuple[KeyPath, Problem, tuple[KeyPath, ...]]]:
-    """One error of pydantic as (place, problem, keys that were compared)."""
-    cause = error.get("ctx", {}).get("error")
-    if isinstance(cause, Faults):
-        return [_from_fault(path, fault) for fault in cause.faults]
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        return [(path, _unknown_key(path), ())]
-    hint = None
-    if isinstance(cause, ValueError):
-        what = str(cause).rstrip(".")
-    elif kind == "missing":
-        what = "is missing"
-    elif kind in {"model_type", "model_attributes_type", "dict_type"}:
-        what = "must be a mapping of keys"
-        example = _SECTION_EXAMPLES.get(str(path[-1])) if path else None
-        hint = f"write for example `{example}`" if example else None
-    else:
-        what = f"{quoted_value(error.get('input'))} is not valid: {error['msg']}"
-    return [(path, Problem(dotted(path), what, hint), ())]
-
-
-def _from_fault(path: KeyPath, fault: Fault) -> tuple[KeyPath, Problem, tuple[KeyPath, ...]]:
-    place = (*path, *fault.path)
-    involved = tuple((*path, *key) for key in fault.involves)
-    return place, Problem(dotted(place), fault.what.rstrip("."), fault.hint), involved
-
-
-def _without(data: Any, path: KeyPath) -> Any:
-    """A copy without the value at the path; for a list entry, without the whole list."""
-    if not path:
-        return data
-    at = next((index for index, part in enumerate(path) if isinstance(part, int)), len(path))
-    path = path[:at]
-    data = copy.copy(data)
-    node = data
-    for part in path[:-1]:
-        if not isinstance(node, dict) or part not in node:
-            return data
-        node[part] = copy.copy(node[part])
-        node = node[part]
-    if path and isinstance(node, dict):
-        node.pop(path[-1], None)
-    return data
+def _in_words(fault: Fault) -> Problem:
+    if fault.unknown_to is not None:
+        return _unknown_key(fault.path)
+    return Problem(dotted(fault.path), fault.what.rstrip("."), fault.hint)
 
 
 def checked_job(data: Any) -> tuple[JobSpec | None, list[tuple[KeyPath, Problem]]]:
-    """Build a job from plain values; the job, or everything that is wrong with it.
-
-    pydantic compares keys with one another only if each of them is valid by itself. So invalid values are removed and
-    the rest is tried again, until nothing new is found; comparisons with a key that was already reported are dropped.
-    """
-    found: list[tuple[KeyPath, Problem]] = []
-    seen: set[tuple[KeyPath, str]] = set()
-    bad: set[KeyPath] = set()
-    while True:
-        try:
-            job = JobSpec.model_validate(data)
-        except ValidationError as failure:
-            fresh: list[KeyPath] = []
-            for error in failure.errors(include_url=False):
-                for place, problem, involved in _located(tuple(error["loc"]), error):
-                    fresh.append(place)
-                    fresh.extend(involved)
-                    if error["type"] == "missing":
-                        fresh.append(place[:-1])  # removing the key that is missing would change nothing
-                    if (place, problem.what) in seen:
-                        continue
-                    seen.add((place, problem.what))
-                    if not any(_overlaps(key, wrong) for key in involved for wrong in bad):
-                        found.append((place, problem))
-            before = data
-            for place in fresh:
-                data = _without(data, place)
-            bad.update(fresh)
-            if data == before:
-                return None, found
-            continue
-        return (None if found else job), found
-
-
-def _overlaps(one: KeyPath, other: KeyPath) -> bool:
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
+    """Build a job from plain values; the job, or everything that is wrong with it."""
+    job, faults = JobSpec.checked(data)
+    return (None if faults else job), [(fault.path, _in_words(fault)) for fault in faults]
 
 
 def placed(where: str, source: Source | None, found: Iterable[tuple[KeyPath, Problem]]) -> list[Problem]:

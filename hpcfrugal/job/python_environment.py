@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hpcfrugal.core.errors import Problem
+from hpcfrugal.core.section import KeyPath
 from hpcfrugal.job.model import JobSpec
-from hpcfrugal.job.section import KeyPath
 
 # A file or directory that every environment has.
 _HAS = {"venv": "bin/activate", "conda": "conda-meta"}

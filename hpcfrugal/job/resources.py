@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from datetime import timedelta
 
+from hpcfrugal.core.section import optional
 from hpcfrugal.job.amount_types import ArrayIndices, Count, GpuCount, Memory, NodeCount
 from hpcfrugal.job.sbatch_options import SbatchOption
-from hpcfrugal.job.section import Excludes, JobSection, optional
+from hpcfrugal.job.section import Excludes, JobSection
 from hpcfrugal.job.text_types import CommaList, Switch, TextLine
 from hpcfrugal.job.time_types import Walltime
 
@@ -24,79 +25,116 @@ def is_gpu_gres(part: str) -> bool:
 class Resources(JobSection):
     """Each key stands for an option of sbatch; what is left out is left to the cluster."""
 
-    nodes: Annotated[NodeCount | None, SbatchOption("nodes", "N")] = optional(
-        "Number of nodes, or `minimum-maximum` such as `2-4`.", 2, "2-4"
+    not_a_mapping = ("must be a mapping of keys", "write for example `resources: {nodes: 2, time: 1:30:00}`")
+
+    nodes: int | str | None = optional(
+        NodeCount, "Number of nodes, or `minimum-maximum` such as `2-4`.", 2, "2-4", marks=[SbatchOption("nodes", "N")]
     )
-    ntasks: Annotated[Count | None, SbatchOption("ntasks", "n")] = optional("Total number of tasks (MPI ranks).", 16)
-    ntasks_per_node: Annotated[Count | None, SbatchOption("ntasks-per-node", other_names=("tasks-per-node",))] = (
-        optional("Number of tasks per node.", 8)
+    ntasks: int | None = optional(Count, "Total number of tasks (MPI ranks).", 16, marks=[SbatchOption("ntasks", "n")])
+    ntasks_per_node: int | None = optional(
+        Count, "Number of tasks per node.", 8, marks=[SbatchOption("ntasks-per-node", other_names=("tasks-per-node",))]
     )
-    cpus_per_task: Annotated[Count | None, SbatchOption("cpus-per-task", "c")] = optional("Number of CPUs per task.", 4)
-    mem: Annotated[Memory | None, SbatchOption("mem")] = optional(
-        "Memory per node: a number with K, M, G or T, without a unit in MiB; 0 is all memory of the node.", "16G", 4000
+    cpus_per_task: int | None = optional(
+        Count, "Number of CPUs per task.", 4, marks=[SbatchOption("cpus-per-task", "c")]
     )
-    mem_per_cpu: Annotated[
-        Memory | None,
-        SbatchOption("mem-per-cpu"),
-        Excludes(mem="keep one: `mem` is memory per node, `mem_per_cpu` memory per CPU"),
-    ] = optional("Memory per CPU, in the same form as `mem`; excludes `mem`.", "2G")
-    mem_per_gpu: Annotated[
-        Memory | None,
-        SbatchOption("mem-per-gpu"),
-        Excludes(mem="keep one of the two", mem_per_cpu="keep one of the two"),
-    ] = optional("Memory per GPU, in the same form as `mem`; excludes `mem` and `mem_per_cpu`.", "32G")
-    gpus: Annotated[GpuCount | None, SbatchOption("gpus", "G")] = optional(
-        "Total number of GPUs, with their type if it matters.", 2, "a100:2"
+    mem: str | None = optional(
+        Memory,
+        "Memory per node: a number with K, M, G or T, without a unit in MiB; 0 is all memory of the node.",
+        "16G",
+        4000,
+        marks=[SbatchOption("mem")],
     )
-    gpus_per_node: Annotated[GpuCount | None, SbatchOption("gpus-per-node")] = optional(
-        "Number of GPUs per node.", 4, "h100:4"
+    mem_per_cpu: str | None = optional(
+        Memory,
+        "Memory per CPU, in the same form as `mem`; excludes `mem`.",
+        "2G",
+        marks=[
+            SbatchOption("mem-per-cpu"),
+            Excludes(mem="keep one: `mem` is memory per node, `mem_per_cpu` memory per CPU"),
+        ],
     )
-    gpus_per_task: Annotated[GpuCount | None, SbatchOption("gpus-per-task")] = optional("Number of GPUs per task.", 1)
-    cpus_per_gpu: Annotated[
-        Count | None, SbatchOption("cpus-per-gpu"), Excludes(cpus_per_task="keep one of the two")
-    ] = optional("Number of CPUs per GPU; excludes `cpus_per_task`.", 8)
-    gres: Annotated[CommaList | None, SbatchOption("gres")] = optional(
-        "Generic resources per node; a list is joined with commas.", "gpu:a100:2,nvme:1"
+    mem_per_gpu: str | None = optional(
+        Memory,
+        "Memory per GPU, in the same form as `mem`; excludes `mem` and `mem_per_cpu`.",
+        "32G",
+        marks=[SbatchOption("mem-per-gpu"), Excludes(mem="keep one of the two", mem_per_cpu="keep one of the two")],
     )
-    time: Annotated[Walltime | None, SbatchOption("time", "t")] = optional(
+    gpus: str | None = optional(
+        GpuCount, "Total number of GPUs, with their type if it matters.", 2, "a100:2", marks=[SbatchOption("gpus", "G")]
+    )
+    gpus_per_node: str | None = optional(
+        GpuCount, "Number of GPUs per node.", 4, "h100:4", marks=[SbatchOption("gpus-per-node")]
+    )
+    gpus_per_task: str | None = optional(GpuCount, "Number of GPUs per task.", 1, marks=[SbatchOption("gpus-per-task")])
+    cpus_per_gpu: int | None = optional(
+        Count,
+        "Number of CPUs per GPU; excludes `cpus_per_task`.",
+        8,
+        marks=[SbatchOption("cpus-per-gpu"), Excludes(cpus_per_task="keep one of the two")],
+    )
+    gres: str | None = optional(
+        CommaList,
+        "Generic resources per node; a list is joined with commas.",
+        "gpu:a100:2,nvme:1",
+        marks=[SbatchOption("gres")],
+    )
+    time: timedelta | None = optional(
+        Walltime,
         "Time limit: minutes, minutes:seconds, hours:minutes:seconds, days-hours, "
         "days-hours:minutes or days-hours:minutes:seconds; or a number with its unit.",
         30,
         "24h",
         "1:30:00",
         "2-12:00:00",
+        marks=[SbatchOption("time", "t")],
     )
-    partition: Annotated[CommaList | None, SbatchOption("partition", "p")] = optional(
-        "Partition, or several to choose from.", "batch"
+    partition: str | None = optional(
+        CommaList, "Partition, or several to choose from.", "batch", marks=[SbatchOption("partition", "p")]
     )
-    account: Annotated[TextLine | None, SbatchOption("account", "A")] = optional("Account to charge.", "climate")
-    qos: Annotated[TextLine | None, SbatchOption("qos", "q")] = optional("Quality of service.", "normal")
-    constraint: Annotated[TextLine | None, SbatchOption("constraint", "C")] = optional(
-        "Required node features.", "skylake&ib"
+    account: str | None = optional(TextLine, "Account to charge.", "climate", marks=[SbatchOption("account", "A")])
+    qos: str | None = optional(TextLine, "Quality of service.", "normal", marks=[SbatchOption("qos", "q")])
+    constraint: str | None = optional(
+        TextLine, "Required node features.", "skylake&ib", marks=[SbatchOption("constraint", "C")]
     )
-    reservation: Annotated[CommaList | None, SbatchOption("reservation")] = optional("Reservation to run in.", "course")
-    nodelist: Annotated[CommaList | None, SbatchOption("nodelist", "w")] = optional(
-        "Nodes that must be used.", "n[1-4]"
+    reservation: str | None = optional(
+        CommaList, "Reservation to run in.", "course", marks=[SbatchOption("reservation")]
     )
-    exclude: Annotated[CommaList | None, SbatchOption("exclude", "x")] = optional(
-        "Nodes that must not be used.", "n7,n9"
+    nodelist: str | None = optional(
+        CommaList, "Nodes that must be used.", "n[1-4]", marks=[SbatchOption("nodelist", "w")]
     )
-    array: Annotated[ArrayIndices | None, SbatchOption("array", "a")] = optional(
-        "Task indices of a job array; `%4` runs at most 4 of them at once.", "0-15", "1-99%4"
+    exclude: str | None = optional(
+        CommaList, "Nodes that must not be used.", "n7,n9", marks=[SbatchOption("exclude", "x")]
     )
-    dependency: Annotated[TextLine | None, SbatchOption("dependency", "d")] = optional(
-        "Jobs to wait for.", "afterok:1234", "singleton"
+    array: str | None = optional(
+        ArrayIndices,
+        "Task indices of a job array; `%4` runs at most 4 of them at once.",
+        "0-15",
+        "1-99%4",
+        marks=[SbatchOption("array", "a")],
     )
-    exclusive: Annotated[
+    dependency: str | None = optional(
+        TextLine, "Jobs to wait for.", "afterok:1234", "singleton", marks=[SbatchOption("dependency", "d")]
+    )
+    exclusive: bool = optional(
         Switch,
-        SbatchOption("exclusive", argument="optional", other_values=_SHARED),
-    ] = optional("Whether the job shares its nodes with no other job.", True, default=False)
-    requeue: Annotated[Switch | None, SbatchOption("requeue", argument="optional", opposite="no-requeue")] = optional(
-        "Whether Slurm may requeue the job; by default the cluster decides.", True
+        "Whether the job shares its nodes with no other job.",
+        True,
+        default=False,
+        marks=[SbatchOption("exclusive", argument="optional", other_values=_SHARED)],
+    )
+    requeue: bool | None = optional(
+        Switch,
+        "Whether Slurm may requeue the job; by default the cluster decides.",
+        True,
+        marks=[SbatchOption("requeue", argument="optional", opposite="no-requeue")],
     )
 
-    hold: Annotated[Switch, SbatchOption("hold", "H", argument="none")] = optional(
-        "Whether the job waits until `hpcfrugal release`.", True, default=False
+    hold: bool = optional(
+        Switch,
+        "Whether the job waits until `hpcfrugal release`.",
+        True,
+        default=False,
+        marks=[SbatchOption("hold", "H", argument="none")],
     )
 
     @property

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import signal as signals
-from datetime import timedelta
-from typing import Annotated, Any, Literal, get_args
-
-from pydantic import BeforeValidator, WithJsonSchema
+from datetime import datetime, timedelta
+from typing import Any, Literal, get_args
 
 from hpcfrugal.core.carbon_signal import SIGNALS, Signal
+from hpcfrugal.core.section import Fault, ValueType, optional
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job.amount_types import Fraction, Positive
 from hpcfrugal.job.sbatch_options import SbatchOption
-from hpcfrugal.job.section import Excludes, Fault, JobSection, optional
-from hpcfrugal.job.text_types import TEXT_SCHEMA, Switch, to_choice, to_switch, to_text
+from hpcfrugal.job.section import Excludes, JobSection
+from hpcfrugal.job.text_types import TEXT_SCHEMA, Switch, to_switch, to_text, word_of
 from hpcfrugal.job.time_types import DateAndTime, Duration
 from hpcfrugal.settings.values import NAME
 
@@ -41,77 +40,93 @@ def _to_signal_name(value: object) -> str:
     return text
 
 
-def _to_interruptible(value: Any) -> Any:
-    """``interruptible: yes`` takes every default, ``no`` is the same as leaving it out."""
-    if isinstance(value, str | bool):
-        try:
-            return {} if to_switch(value) else None
-        except ValueError:
-            raise ValueError(
-                f"{quoted_value(value)} is not valid; write yes, or a mapping such as {{signal: USR1}}"
-            ) from None
-    return value
-
-
-SignalName = Annotated[
-    str, BeforeValidator(_to_signal_name), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})
-]
-ZoneName = Annotated[
-    str, BeforeValidator(lambda value: _named(value, "a valid name of a zone")), WithJsonSchema(TEXT_SCHEMA)
-]
-QueueName = Annotated[
-    str, BeforeValidator(lambda value: _named(value, "a valid name of a queue")), WithJsonSchema(TEXT_SCHEMA)
-]
+SignalName = ValueType(_to_signal_name, {"type": ["string", "integer"], "minLength": 1})
+ZoneName = ValueType(lambda value: _named(value, "a valid name of a zone"), TEXT_SCHEMA)
+QueueName = ValueType(lambda value: _named(value, "a valid name of a queue"), TEXT_SCHEMA)
 
 
 class Interruptible(JobSection):
     """How a job is asked to save its state, and what stopping and starting again costs."""
 
-    signal: SignalName = optional("Signal that asks the program to write a checkpoint.", "USR1", "TERM", default="USR1")
-    grace: Duration = optional(
-        "Maximum time to wait for the checkpoint after the signal.", "2m", default=timedelta(seconds=60)
+    not_a_mapping = ("must be a mapping of keys", "write for example `interruptible: {signal: USR1}`")
+
+    signal: str = optional(
+        SignalName, "Signal that asks the program to write a checkpoint.", "USR1", "TERM", default="USR1"
     )
-    checkpoint_cost: Duration = optional("Run time that writing a checkpoint takes.", "30s", default=timedelta(0))
-    restart_cost: Duration = optional("Run time that restarting from a checkpoint takes.", "1m", default=timedelta(0))
-    min_segment: Duration | None = optional("Shortest segment that is worth running.", "30m")
+    grace: timedelta = optional(
+        Duration, "Maximum time to wait for the checkpoint after the signal.", "2m", default=timedelta(seconds=60)
+    )
+    checkpoint_cost: timedelta = optional(
+        Duration, "Run time that writing a checkpoint takes.", "30s", default=timedelta(0)
+    )
+    restart_cost: timedelta = optional(
+        Duration, "Run time that restarting from a checkpoint takes.", "1m", default=timedelta(0)
+    )
+    min_segment: timedelta | None = optional(Duration, "Shortest segment that is worth running.", "30m")
+
+    @classmethod
+    def written_out(cls, values: Any) -> Any:
+        """``interruptible: yes`` takes every default, ``no`` is the same as leaving it out."""
+        if isinstance(values, str | bool):
+            try:
+                return {} if to_switch(values) else None
+            except ValueError:
+                raise ValueError(
+                    f"{quoted_value(values)} is not valid; write yes, or a mapping such as {{signal: USR1}}"
+                ) from None
+        return values
 
 
 class Schedule(JobSection):
     """What the planner chooses the start by; `max_delay` counts from the submission."""
 
-    policy: Annotated[Policy, BeforeValidator(lambda value: to_choice(value, get_args(Policy)))] | None = optional(
+    not_a_mapping = ("must be a mapping of keys", "write for example `schedule: {max_delay: 12h}`")
+
+    policy: Policy | None = optional(
+        word_of(get_args(Policy)),
         "`asap` starts at once; `low-carbon` picks the window with the lowest carbon; `budget` picks the first one "
         "within `budget_g`. By default `budget` if there is a `budget_g`, `low-carbon` if there is a `max_delay`, "
         "`deadline` or `queue`, otherwise `asap`.",
         "low-carbon",
     )
-    budget_g: Positive | None = optional("Maximum emissions of the job in grams of CO2e (policy `budget`).", 250)
-    max_delay: Duration | None = optional("Maximum delay of the start after submission.", "12h", "1d")
-    deadline: Annotated[
-        DateAndTime | None, Excludes(max_delay="keep one: `max_delay` limits the start, `deadline` the end")
-    ] = optional("Time by which the job must have ended; local time unless it has an offset.", "2026-05-31T18:00+02:00")
-    earliest: Annotated[DateAndTime | None, SbatchOption("begin", "b")] = optional(
-        "Time before which the job does not start, also in sbatch's forms.", "2026-05-30T20:00", "20:00", "now+1hour"
+    budget_g: float | None = optional(Positive, "Maximum emissions of the job in grams of CO2e (policy `budget`).", 250)
+    max_delay: timedelta | None = optional(Duration, "Maximum delay of the start after submission.", "12h", "1d")
+    deadline: datetime | None = optional(
+        DateAndTime,
+        "Time by which the job must have ended; local time unless it has an offset.",
+        "2026-05-31T18:00+02:00",
+        marks=[Excludes(max_delay="keep one: `max_delay` limits the start, `deadline` the end")],
     )
-    zone: ZoneName | None = optional("Grid zone, as the provider names it.", "FR", "GB")
-    signal: Annotated[Signal, BeforeValidator(lambda value: to_choice(value, SIGNALS))] | None = optional(
-        "Kind of carbon intensity: `average` or `marginal`.", "average"
+    earliest: datetime | None = optional(
+        DateAndTime,
+        "Time before which the job does not start, also in sbatch's forms.",
+        "2026-05-30T20:00",
+        "20:00",
+        "now+1hour",
+        marks=[SbatchOption("begin", "b")],
     )
-    min_saving: Fraction | None = optional(
-        "Smallest expected saving that is worth waiting for, as a share.", 0.05, "5 %"
+    zone: str | None = optional(ZoneName, "Grid zone, as the provider names it.", "FR", "GB")
+    signal: Signal | None = optional(
+        word_of(SIGNALS),
+        "Kind of carbon intensity: `average` or `marginal`.",
+        "average",
     )
-    require_forecast: Switch = optional(
-        "Refuse the job if there is no forecast, instead of starting it at once.", True, default=False
+    min_saving: float | None = optional(
+        Fraction, "Smallest expected saving that is worth waiting for, as a share.", 0.05, "5 %"
     )
-    queue: QueueName | None = optional("Low-carbon queue of the site to wait in.", "green")
-    interruptible: Annotated[Interruptible | None, BeforeValidator(_to_interruptible)] = optional(
+    require_forecast: bool = optional(
+        Switch, "Refuse the job if there is no forecast, instead of starting it at once.", True, default=False
+    )
+    queue: str | None = optional(QueueName, "Low-carbon queue of the site to wait in.", "green")
+    interruptible: Interruptible | None = optional(
+        Interruptible,
         "Whether the job can be stopped and started again: `yes`, or a mapping of how.",
         {"signal": "USR1", "grace": "60s", "checkpoint_cost": "30s", "restart_cost": "1m"},
     )
 
     def contradictions(self) -> list[Fault]:
         """Keys that a policy lacks, or that have no effect with it; an impossible span."""
-        faults = []
+        faults = super().contradictions()
         if self.earliest is not None and self.deadline is not None and self.earliest >= self.deadline:
             faults.append(Fault(("earliest",), "is not before `deadline`", None, (("earliest",), ("deadline",))))
         bounds = (("max_delay",), ("deadline",), ("queue",))

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Any
 
-from pydantic import BeforeValidator, WithJsonSchema
-
+from hpcfrugal.core.section import Fault, Faults, ValueType
 from hpcfrugal.core.text import quoted_value
-from hpcfrugal.job.section import Fault, Faults
 
 MAX_NAME_CHARS = 1024
 MAX_TEXT_CHARS = 131_072
@@ -72,7 +70,7 @@ def to_list(value: object, read: Callable[[object], str]) -> tuple[str, ...]:
         except ValueError as error:
             faults.append(Fault((at,), str(error)))
     if faults:
-        raise Faults(faults)
+        raise Faults(*faults)
     return tuple(found)
 
 
@@ -98,6 +96,16 @@ def to_choice(value: object, choices: Sequence[str]) -> str:
     return word
 
 
+def _to_name_or_none(value: object) -> str:
+    """A name; the empty text counts as none."""
+    return "" if value == "" else to_name(value)
+
+
+def word_of(choices: Sequence[str]) -> ValueType[Any]:
+    """One of a few words, such as those of a ``Literal``."""
+    return ValueType(lambda value: to_choice(value, choices), {"enum": list(choices), "type": "string"})
+
+
 def _to_path(value: object) -> str:
     """A path of at most PATH_MAX characters; line breaks are valid in it."""
     text = to_text(value, limit=4096)
@@ -113,26 +121,10 @@ def _to_joined(value: object) -> str:
     return to_line(value)
 
 
-TextLine = Annotated[str, BeforeValidator(to_line), WithJsonSchema(TEXT_SCHEMA)]
-NameLine = Annotated[str, BeforeValidator(to_name), WithJsonSchema({**TEXT_SCHEMA, "maxLength": MAX_NAME_CHARS})]
-FilePath = Annotated[str, BeforeValidator(_to_path), WithJsonSchema(TEXT_SCHEMA)]
-CommaList = Annotated[
-    str,
-    BeforeValidator(_to_joined),
-    WithJsonSchema({"anyOf": [TEXT_SCHEMA, {"type": "array", "items": {"type": TEXT_KINDS}}]}),
-]
-Switch = Annotated[
-    bool,
-    BeforeValidator(to_switch),
-    WithJsonSchema({"enum": [True, False, "true", "false", "yes", "no", "on", "off"]}),
-]
-Lines = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: to_list(value, to_line)),
-    WithJsonSchema({"type": "array", "items": TEXT_SCHEMA}),
-]
-Texts = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: to_list(value, to_text)),
-    WithJsonSchema({"type": "array", "items": {"type": TEXT_KINDS}}),
-]
+TextLine = ValueType(to_line, TEXT_SCHEMA)
+NameLine = ValueType(_to_name_or_none, {**TEXT_SCHEMA, "maxLength": MAX_NAME_CHARS})
+FilePath = ValueType(_to_path, TEXT_SCHEMA)
+CommaList = ValueType(_to_joined, {"anyOf": [TEXT_SCHEMA, {"type": "array", "items": {"type": TEXT_KINDS}}]})
+Switch = ValueType(to_switch, {"enum": [True, False, "true", "false", "yes", "no", "on", "off"]})
+Lines = ValueType(lambda value: to_list(value, to_line), {"type": "array", "items": TEXT_SCHEMA})
+Texts = ValueType(lambda value: to_list(value, to_text), {"type": "array", "items": {"type": TEXT_KINDS}})

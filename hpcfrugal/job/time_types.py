@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
-
+from hpcfrugal.core.section import ValueType
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.units import format_duration, format_walltime, parse_duration, parse_walltime
 from hpcfrugal.job.slurm_time import YEARS, parse_slurm_time
@@ -72,32 +70,24 @@ def _to_datetime(value: object) -> datetime:
 
 
 _DURATION_SCHEMA = {"type": "string", "pattern": r"^[0-9P]"}
-_AS_DURATION = PlainSerializer(format_duration, return_type=str, when_used="json")
 
-Walltime = Annotated[
-    timedelta,
-    BeforeValidator(_to_walltime),
-    PlainSerializer(format_walltime, return_type=str, when_used="json"),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 1},
-                {"type": "string", "pattern": r"^([0-9]+-)?[0-9]+(:[0-9]+){0,2}$"},
-                {"type": "string", "pattern": r"^[0-9.]+\s*[A-Za-z]"},
-            ]
-        }
-    ),
-]
-Duration = Annotated[timedelta, BeforeValidator(_to_duration), _AS_DURATION, WithJsonSchema(_DURATION_SCHEMA)]
-Seconds = Annotated[
-    timedelta,
-    BeforeValidator(to_seconds),
-    _AS_DURATION,
-    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION_SCHEMA]}),
-]
-DateAndTime = Annotated[
-    datetime,
-    BeforeValidator(_to_datetime),
-    PlainSerializer(datetime.isoformat, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": rf"^(\d{{4}}-\d{{2}}-\d{{2}}[T ]\d{{2}}|{_SLURM_TIME.pattern})"}),
-]
+Walltime = ValueType(
+    _to_walltime,
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 1},
+            {"type": "string", "pattern": r"^([0-9]+-)?[0-9]+(:[0-9]+){0,2}$"},
+            {"type": "string", "pattern": r"^[0-9.]+\s*[A-Za-z]"},
+        ]
+    },
+    format_walltime,
+)
+Duration = ValueType(_to_duration, _DURATION_SCHEMA, format_duration)
+Seconds = ValueType(
+    to_seconds, {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION_SCHEMA]}, format_duration
+)
+DateAndTime = ValueType(
+    _to_datetime,
+    {"type": "string", "pattern": rf"^(\d{{4}}-\d{{2}}-\d{{2}}[T ]\d{{2}}|{_SLURM_TIME.pattern})"},
+    datetime.isoformat,
+)

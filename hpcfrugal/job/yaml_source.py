@@ -16,8 +16,9 @@ import yaml
 
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.quick import dataclass
+from hpcfrugal.core.section import KeyPath
 from hpcfrugal.core.text import quoted_value
-from hpcfrugal.job.section import KeyPath, dotted
+from hpcfrugal.job.section import dotted
 
 MAX_DEPTH = 20
 MAX_VALUES = 20_000

@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, StrictBool, ValidationInfo, field_validator
-
-from hpcfrugal.core.errors import Problem, SourceError, Unreachable
+from hpcfrugal.core.errors import SourceError, Unreachable
 from hpcfrugal.core.http import Client, is_loopback
 from hpcfrugal.core.secrets import Secret, read_secret
+from hpcfrugal.core.section import Fault, optional, required
 from hpcfrugal.meters.base import Meter
-from hpcfrugal.settings.section import Mistakes
-from hpcfrugal.settings.values import AbsolutePath, SingleLine, Url, time_span
+from hpcfrugal.settings.values import AbsolutePath, SingleLine, TrueOrFalse, Url, time_span
 
 if TYPE_CHECKING:
     import ssl
@@ -32,38 +31,34 @@ class ServerMeter(Meter):
         "password": ("must not be in a settings file", "use password_file or password_env"),
     }
 
-    url: Url
-    timeout: Annotated[timedelta, time_span(0.1, 300, "s")] = timedelta(seconds=10)
-    ca_file: AbsolutePath | None = None
-    tls_verify: StrictBool = True
-    token_file: AbsolutePath | None = None
-    token_env: SingleLine | None = None
-    user: SingleLine | None = None
-    password_file: AbsolutePath | None = None
-    password_env: Annotated[SingleLine | None, Field(validate_default=True)] = None
+    url: str = required(Url)
+    timeout: timedelta = optional(time_span(0.1, 300, "s"), default=timedelta(seconds=10))
+    ca_file: Path | None = optional(AbsolutePath)
+    tls_verify: bool = optional(TrueOrFalse, default=True)
+    token_file: Path | None = optional(AbsolutePath)
+    token_env: str | None = optional(SingleLine)
+    user: str | None = optional(SingleLine)
+    password_file: Path | None = optional(AbsolutePath)
+    password_env: str | None = optional(SingleLine)
 
-    @field_validator("password_env", mode="after")
-    @classmethod
-    def _fit_together(cls, password_env: str | None, info: ValidationInfo) -> str | None:
-        given = {key: value for key, value in (info.data | {"password_env": password_env}).items() if value is not None}
-        found = []
+    def contradictions(self) -> list[Fault]:
+        """Credentials that do not fit together, or would be sent without encryption."""
+        found = super().contradictions()
         for secret in ("token", "password"):
-            if f"{secret}_env" in given and f"{secret}_file" in given:
-                found.append(Problem(f"{secret}_env", f"cannot be combined with {secret}_file"))
-        has_password = "password_file" in given or password_env is not None
-        has_token = "token_file" in given or "token_env" in given
-        if "user" in given and not has_password:
-            found.append(Problem("password_file", "is missing: a user and a password go together"))
-        if "user" not in given and has_password:
-            found.append(Problem("user", "is missing: a user and a password go together"))
-        if "user" in given and has_token:
-            found.append(Problem("token_file", "cannot be combined with user"))
-        url = given.get("url", "")
+            if getattr(self, f"{secret}_env") is not None and getattr(self, f"{secret}_file") is not None:
+                found.append(Fault((f"{secret}_env",), f"cannot be combined with {secret}_file"))
+        has_password = self.password_file is not None or self.password_env is not None
+        has_token = self.token_file is not None or self.token_env is not None
+        if (self.user is None) == has_password:
+            missing = "user" if self.user is None else "password_file"
+            pair = (("user",), ("password_file",), ("password_env",))
+            found.append(Fault((missing,), "is missing: a user and a password go together", None, pair))
+        if self.user is not None and has_token:
+            found.append(Fault(("token_file",), "cannot be combined with user"))
+        url = self.url or ""
         if url.startswith("http://") and (has_password or has_token) and not is_loopback(url):
-            found.append(Problem("url", "sends credentials without encryption", "use https://"))
-        if found:
-            raise Mistakes(*found)
-        return password_env
+            found.append(Fault(("url",), "sends credentials without encryption", "use https://"))
+        return found
 
     @property
     def host(self) -> str:
@@ -76,7 +71,7 @@ class MeterClient:
     """Sends requests to a meter's server, or to another one at ``url``, each with the meter's ``timeout``."""
 
     def __init__(self, meter: ServerMeter, url: str | None = None) -> None:
-        self._meter = meter if url is None else meter.model_copy(update={"url": url})
+        self._meter = meter if url is None else meter.changed(url=url)
         self._client: Client | None = None
         self._login: dict[str, Any] = {}
 

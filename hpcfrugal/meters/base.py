@@ -9,12 +9,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Literal
-
-from pydantic import Field, field_validator
+from typing import Any, Literal
 
 from hpcfrugal.core.errors import SourceError
 from hpcfrugal.core.host import short_name
+from hpcfrugal.core.section import ValueType, optional, required
 from hpcfrugal.core.time import span_us
 from hpcfrugal.settings.section import NamedSection
 from hpcfrugal.settings.values import Nodes, SingleLine, number, time_span
@@ -79,31 +78,31 @@ class Terms:
     settle_ns: int = 600 * SECOND_NS
 
 
+def _file_name_of(value: Any) -> str:
+    if _FILE_NAME.fullmatch(value) is None:
+        raise ValueError('has a name that does not fit a file name: use 1 to 40 letters, digits, "_" and "-"')
+    return str(value)
+
+
 class Meter(NamedSection):
-    """A table ``[meters.NAME]``: a model of its keys that also reads the power. Adding a key is adding a field."""
+    """A table ``[meters.NAME]``: its keys, and what reads the power by them."""
 
     what = "this kind of meter"
 
-    kind: str
-    nodes: Nodes | None = Field(default=None, examples=['"n[1-100]"'])
+    name: str = required(ValueType(_file_name_of))
+    kind: str = required(SingleLine)
+    nodes: tuple[str, ...] | None = optional(Nodes)
     """Nodes that have the meter; None: all."""
-    cluster: SingleLine | None = None
+    cluster: str | None = optional(SingleLine)
     """Only jobs of this cluster; None: of any."""
-    step: Annotated[timedelta, time_span(0.001, 3600, "s")] = timedelta(seconds=10)
+    step: timedelta = optional(time_span(0.001, 3600, "s"), default=timedelta(seconds=10))
     """The usual time between two samples."""
-    max_gap: Annotated[timedelta, time_span(0.001, 86_400, "s")] | None = None
+    max_gap: timedelta | None = optional(time_span(0.001, 86_400, "s"))
     """Longer gaps are not bridged; None: three steps."""
-    max_power_w: Annotated[float, number(1, 10_000_000)] = 20_000.0
+    max_power_w: float = optional(number(1, 10_000_000), default=20_000.0)
     """A higher power is an error."""
-    settle: Annotated[timedelta, time_span(0, 7 * 86_400, "s")] = timedelta(minutes=10)
+    settle: timedelta = optional(time_span(0, 7 * 86_400, "s"), default=timedelta(minutes=10))
     """How long after the end of a job its last samples may arrive."""
-
-    @field_validator("name")
-    @classmethod
-    def _fits_a_file_name(cls, name: str) -> str:
-        if _FILE_NAME.fullmatch(name) is None:
-            raise ValueError('has a name that does not fit a file name: use 1 to 40 letters, digits, "_" and "-"')
-        return name
 
     @property
     def source(self) -> str:

@@ -13,15 +13,12 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated
 
-from pydantic import ValidationInfo, field_validator
-
-from hpcfrugal.core.errors import Problem, SourceError
+from hpcfrugal.core.errors import SourceError
+from hpcfrugal.core.section import Fault, optional
 from hpcfrugal.core.text import plain
 from hpcfrugal.meters.base import bmc_power_w
 from hpcfrugal.meters.powerlog import LoggedMeter
-from hpcfrugal.settings.section import Mistakes
 from hpcfrugal.settings.values import Words, time_span
 
 DCMI_COMMANDS: tuple[tuple[str, ...], ...] = (
@@ -57,15 +54,14 @@ def parse_power_w(text: str) -> float:
 class IpmiDcmi(LoggedMeter):
     """DCMI of this node, or of other nodes if ``command`` contains ``{node}``."""
 
-    timeout: Annotated[timedelta, time_span(0.1, 300, "s")] = timedelta(seconds=10)
-    command: Words | None = None
+    timeout: timedelta = optional(time_span(0.1, 300, "s"), default=timedelta(seconds=10))
+    command: tuple[str, ...] | None = optional(Words)
 
-    @field_validator("command", mode="after")
-    @classmethod
-    def _has_nodes(cls, command: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
-        if _names_node(command) and info.data.get("nodes", ()) is None:
-            raise Mistakes(Problem("nodes", "is missing: nodes whose BMC is asked", 'for example "n[1-100]"'))
-        return command
+    def contradictions(self) -> list[Fault]:
+        """A command for other nodes, and no nodes."""
+        if _names_node(self.command) and self.nodes is None:
+            return [Fault(("nodes",), "is missing: nodes whose BMC is asked", 'for example "n[1-100]"')]
+        return []
 
     @property
     def is_local(self) -> bool:

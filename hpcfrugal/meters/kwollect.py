@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from pydantic import Field
-
 from hpcfrugal.core.errors import SourceError
 from hpcfrugal.core.host import short_name
+from hpcfrugal.core.section import optional, required
 from hpcfrugal.core.time import instant_ns, parse_iso
 from hpcfrugal.meters.access import MeterClient, ServerMeter
 from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Unit
-from hpcfrugal.settings.values import SingleLine, Url
+from hpcfrugal.settings.values import SingleLine, Url, one_of
 
 MAX_ROWS = 50_000
 """Samples in one request, over all of its nodes."""
@@ -32,9 +31,9 @@ _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}")
 class Kwollect(ServerMeter):
     """One metric of one site."""
 
-    url: Url = Field(examples=["https://api.grid5000.fr/stable/sites/lyon/metrics"])
-    metric: SingleLine = "wattmetre_power_watt"
-    unit: Unit = "W"
+    url: str = required(Url, "", "https://api.grid5000.fr/stable/sites/lyon/metrics")
+    metric: str = optional(SingleLine, default="wattmetre_power_watt")
+    unit: Unit = optional(one_of(Unit), default="W")
 
     @property
     def detail(self) -> str:

@@ -15,12 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
-
-from pydantic import BeforeValidator, Field
+from typing import Any, BinaryIO
 
 from hpcfrugal.core.errors import Unreachable
 from hpcfrugal.core.safe_read import UnsafeFile, open_owned, parse_json
+from hpcfrugal.core.section import ValueType, optional, required
 from hpcfrugal.meters.base import SECOND_NS, Meter, MeterAnswer, PowerSeries, Refusal
 from hpcfrugal.settings.values import AbsolutePath
 from hpcfrugal.spool import encode_node
@@ -119,8 +118,8 @@ def _uid_of(value: Any) -> int:
 class LoggedMeter(Meter):
     """A meter that an agent reads continuously into ``log``; the log is read at sync."""
 
-    log: AbsolutePath = Field(examples=["/var/lib/hpcfrugal/power"])
-    owner: Annotated[int, BeforeValidator(_uid_of)] = 0
+    log: Path = required(AbsolutePath, "", "/var/lib/hpcfrugal/power")
+    owner: int = optional(ValueType(_uid_of), default=0)
     """The uid of the user whose log is read; default: root."""
 
     @property

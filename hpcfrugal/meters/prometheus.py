@@ -13,13 +13,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from pydantic import Field, ValidationInfo, field_validator
-
-from hpcfrugal.core.errors import Problem, SourceError
+from hpcfrugal.core.errors import SourceError
+from hpcfrugal.core.section import Fault, optional, required
 from hpcfrugal.meters.access import MeterClient, ServerMeter
 from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Unit, same_host
-from hpcfrugal.settings.section import Mistakes
-from hpcfrugal.settings.values import SingleLine, Url
+from hpcfrugal.settings.values import SingleLine, Url, one_of
 
 MAX_POINTS = 10_000
 """Samples of one series per request; Prometheus returns at most 11 000."""
@@ -51,25 +49,23 @@ def alternatives(nodes: Sequence[str]) -> str:
 class Prometheus(ServerMeter):
     """One query. ``{node}`` in it stands for a node, or ``{nodes}`` for several, distinguished by ``node_label``."""
 
-    url: Url = Field(examples=["https://prometheus.example.org"])
-    unit: Unit = "W"
-    node_label: SingleLine | None = None
+    url: str = required(Url, "", "https://prometheus.example.org")
+    unit: Unit = optional(one_of(Unit), default="W")
+    node_label: str | None = optional(SingleLine)
     """Label with the name of the node, in an answer for several nodes; None: one query per node."""
-    query: SingleLine = Field(examples=["'ipmi_dcmi_power_consumption_watts{instance=\"{node}\"}'"])
+    query: str = required(SingleLine, "", "'ipmi_dcmi_power_consumption_watts{instance=\"{node}\"}'")
 
-    @field_validator("query", mode="after")
-    @classmethod
-    def _names_nodes(cls, query: str, info: ValidationInfo) -> str:
-        found = []
-        wanted, other = ("{node}", "{nodes}") if info.data.get("node_label") is None else ("{nodes}", "{node}")
+    def contradictions(self) -> list[Fault]:
+        """A query that does not name its nodes in the way that ``node_label`` demands; see also ``ServerMeter``."""
+        found, query = super().contradictions(), self.query or ""
+        wanted, other = ("{node}", "{nodes}") if self.node_label is None else ("{nodes}", "{node}")
         if wanted not in query or other in query:
             hint = '{node} for one node a query; {nodes} with node_label = "LABEL" for several'
-            found.append(Problem("", f"needs {wanted} in place of the node's name, and no {other}", hint))
+            found.append(Fault(("query",), f"needs {wanted} in place of the node's name, and no {other}", hint))
         if "`" in query:
-            found.append(Problem("", "has a string in backticks, where names cannot be escaped", "use double quotes"))
-        if found:
-            raise Mistakes(*found)
-        return query
+            what = "has a string in backticks, where names cannot be escaped"
+            found.append(Fault(("query",), what, "use double quotes"))
+        return found
 
     @property
     def detail(self) -> str:

@@ -12,15 +12,13 @@ import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr
-
-from hpcfrugal.core.errors import Problem, SourceError, Unreachable
+from hpcfrugal.core.errors import SourceError, Unreachable
+from hpcfrugal.core.section import Fault, Faults, ValueType, optional, required
 from hpcfrugal.meters.access import MeterClient, ServerMeter
 from hpcfrugal.meters.base import bmc_power_w
 from hpcfrugal.meters.powerlog import LoggedMeter
-from hpcfrugal.settings.section import Mistakes
 from hpcfrugal.settings.values import Nodes, SingleLine, integer, url_of
 
 ROOT = "/redfish/v1/Chassis"
@@ -52,22 +50,28 @@ class _Bmc:
 def _url_of_node(value: Any) -> str:
     url = url_of(value, placeholder="{node}")
     if "{node}" not in url:
-        raise Mistakes(Problem("", "needs {node} in place of the node's name", "for example https://{node}-bmc"))
+        raise Faults(Fault((), "needs {node} in place of the node's name", "for example https://{node}-bmc"))
     return url
 
 
 class Redfish(LoggedMeter, ServerMeter):
     """BMCs whose URLs contain the name of the node. ``chassis`` and ``power_control`` select one reading."""
 
-    nodes: Nodes = Field(examples=['"n[1-100]"'])
-    url: Annotated[str, BeforeValidator(_url_of_node)] = Field(examples=["https://{node}-bmc"])
-    chassis: SingleLine | None = None
+    nodes: tuple[str, ...] = required(Nodes, "", '"n[1-100]"')
+    url: str = required(ValueType(_url_of_node), "", "https://{node}-bmc")
+    chassis: str | None = optional(SingleLine)
     """Id of the chassis."""
-    power_control: Annotated[int, integer(0, 999)] | None = None
+    power_control: int | None = optional(integer(0, 999))
     """Index in ``PowerControl``."""
 
-    _bmcs: dict[str, _Bmc] = PrivateAttr(default_factory=dict)
-    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+    _bmcs: ClassVar[dict[str, _Bmc]]
+    _lock: ClassVar[threading.Lock]
+
+    def __new__(cls, **values: Any) -> Self:
+        """With nothing yet in what it remembers of the BMCs."""
+        made = super().__new__(cls)
+        vars(made).update(_bmcs={}, _lock=threading.Lock())
+        return made
 
     def power_w(self, node: str) -> float:
         """See ``PowerSource.power_w``. Safe to call for several nodes at once."""

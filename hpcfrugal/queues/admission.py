@@ -33,22 +33,16 @@ def with_queue_defaults(spec: JobSpec, queue: Queue) -> JobSpec:
     bound = schedule.max_delay
     if bound is None and schedule.deadline is None:
         bound = queue.max_delay
-    return spec.model_copy(
-        update={
-            "resources": resources.model_copy(
-                update={"partition": resources.partition or queue.partition, "qos": resources.qos or queue.qos}
-            ),
-            "schedule": schedule.model_copy(
-                update={
-                    "queue": queue.name,
-                    "max_delay": bound,
-                    "zone": schedule.zone or queue.zone,
-                    "signal": schedule.signal or queue.signal,
-                    "min_saving": queue.min_saving if schedule.min_saving is None else schedule.min_saving,
-                }
-            ),
-        }
-    )  # fmt: skip
+    return spec.changed(
+        resources=resources.changed(partition=resources.partition or queue.partition, qos=resources.qos or queue.qos),
+        schedule=schedule.changed(
+            queue=queue.name,
+            max_delay=bound,
+            zone=schedule.zone or queue.zone,
+            signal=schedule.signal or queue.signal,
+            min_saving=queue.min_saving if schedule.min_saving is None else schedule.min_saving,
+        ),
+    )
 
 
 def _check(spec: JobSpec, queue: Queue, config: Config, where: str) -> None:
@@ -111,7 +105,7 @@ def _comment_of(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released
 
 def with_comment(spec: JobSpec, comment: JobComment) -> JobSpec:
     """The job with its queue entry added to the comment of its file or script."""
-    return spec.model_copy(update={"comment": insert_comment(spec.comment or "", comment)})
+    return spec.changed(comment=insert_comment(spec.comment or "", comment))
 
 
 class QueueAdmission:

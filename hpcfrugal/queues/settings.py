@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
-
-from pydantic import BeforeValidator, Field, field_validator
+from typing import Any, Literal
 
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import InputError, did_you_mean
+from hpcfrugal.core.section import ValueType, optional, required
 from hpcfrugal.settings.config import Config
 from hpcfrugal.settings.section import NamedSection, NamedTable, read_table, read_tables
-from hpcfrugal.settings.values import Name, Share, SingleLine, name_of, time_span
+from hpcfrugal.settings.values import Name, Share, SingleLine, one_of, time_span
 
 CapacityUnit = Literal["nodes", "cpus"]
 
@@ -44,7 +43,7 @@ def _units_of(value: Any) -> int:
     return value
 
 
-QueueCapacity = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_capacity_of)]
+QueueCapacity = ValueType(_capacity_of)
 """(minutes since midnight UTC, units from then on), beginning with midnight."""
 
 
@@ -53,27 +52,23 @@ class Queue(NamedSection):
 
     what = "a queue"
 
-    capacity: QueueCapacity = Field(examples=["40"])
+    name: str = required(Name)
+    capacity: tuple[tuple[int, int], ...] = required(QueueCapacity, "", "40")
     """Units that its jobs may use at once, by time of day in UTC."""
-    max_delay: Annotated[timedelta, time_span(1, 366 * 86_400)] = Field(examples=['"24h"'])
+    max_delay: timedelta = required(time_span(1, 366 * 86_400), "", '"24h"')
     """Longest delay of the start after submission, for jobs with neither ``max_delay`` nor ``deadline``."""
-    partition: SingleLine | None = None
+    partition: str | None = optional(SingleLine)
     """Partition of its jobs; several with commas."""
-    qos: SingleLine | None = None
-    unit: CapacityUnit = "nodes"
-    zone: Name | None = None
+    qos: str | None = optional(SingleLine)
+    unit: CapacityUnit = optional(one_of(CapacityUnit), default="nodes")
+    zone: str | None = optional(Name)
     """Grid zone; None: ``carbon.zone``."""
-    signal: Signal = "average"
-    min_saving: Share = 0.02
+    signal: Signal = optional(one_of(Signal), default="average")
+    min_saving: float = optional(Share, default=0.02)
     """With a smaller expected saving a job starts as soon as there are free nodes."""
-    hysteresis: Share = 0.01
+    hysteresis: float = optional(Share, default=0.01)
     """For a smaller expected gain a planned start is not moved."""
-    step: Annotated[timedelta, time_span(1, 3600)] = timedelta(minutes=5)
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_name(cls, name: str) -> str:
-        return name_of(name)
+    step: timedelta = optional(time_span(1, 3600), default=timedelta(minutes=5))
 
     def capacity_at(self, minute: int) -> int:
         """Units at a minute of the day, in UTC."""

@@ -13,44 +13,45 @@ core_power_w = 4.8
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator, Field
+from typing import Any
 
 from hpcfrugal.accounting.green_algorithms import MEMORY_W_PER_GB, METHOD, GreenAlgorithmsPower
 from hpcfrugal.core.errors import InputError, Problem, did_you_mean
 from hpcfrugal.core.pue import Pue, mean_pue
+from hpcfrugal.core.section import Fault, Faults, ValueType, optional, required
 from hpcfrugal.settings.config import Config
-from hpcfrugal.settings.section import Mistakes, NamedSection, NamedTable, Section, check, read_table, read_tables
+from hpcfrugal.settings.section import NamedSection, NamedTable, SettingsSection, read_table, read_tables
 from hpcfrugal.settings.values import PueSetting, number
 
-_Watts = Annotated[float, number(0, 1e5)]
+_Watts = number(0, 1e5)
+_WattsPerGb = number(0, 100)
+_Intensity = number(0, 1e4)
 
 
-class PartitionFigures(Section):
+class PartitionFigures(SettingsSection):
     """``[methods.green-algorithms.partitions.NAME]``: figures in place of those of the site."""
 
     what = "a partition of a method"
 
-    core_power_w: _Watts | None = None
-    gpu_power_w: _Watts | None = None
-    memory_w_per_gb: Annotated[float, number(0, 100)] | None = None
-    pue: PueSetting | None = None
-    g_per_kwh: Annotated[float, number(0, 1e4)] | None = None
+    core_power_w: float | None = optional(_Watts)
+    gpu_power_w: float | None = optional(_Watts)
+    memory_w_per_gb: float | None = optional(_WattsPerGb)
+    pue: Pue | None = optional(PueSetting)
+    g_per_kwh: float | None = optional(_Intensity)
 
 
-def _partitions_of(value: Any) -> Any:
+def _partitions_of(value: Any) -> Mapping[str, PartitionFigures]:
     if not isinstance(value, Mapping) or not all(isinstance(each, Mapping) for each in value.values()):
         raise ValueError("needs a table for each partition")
-    found, problems = {}, list[Problem]()
+    found = dict[str, PartitionFigures]()
+    faults = list[Fault]()
     for name, figures in value.items():
-        section, mistakes = check(PartitionFigures, figures)
-        problems += [
-            Problem(".".join(("partitions", name, *keys)), problem.what, problem.hint) for keys, problem in mistakes
-        ]
-        found[name] = section
-    if problems:
-        raise Mistakes(*problems)
+        section, wrong = PartitionFigures.checked(figures)
+        faults += (fault.below(name) for fault in wrong)
+        if section is not None:
+            found[name] = section
+    if faults:
+        raise Faults(*faults)
     return found
 
 
@@ -59,12 +60,12 @@ class GreenAlgorithmsSettings(NamedSection):
 
     what = "a method"
 
-    core_power_w: _Watts = Field(examples=["6.3"])
-    gpu_power_w: _Watts | None = None
-    memory_w_per_gb: Annotated[float, number(0, 100)] = MEMORY_W_PER_GB
-    pue: PueSetting | None = None
-    g_per_kwh: Annotated[float, number(0, 1e4)] | None = None
-    partitions: Annotated[dict[str, PartitionFigures], BeforeValidator(_partitions_of)] = Field(default_factory=dict)
+    core_power_w: float = required(_Watts, "", "6.3")
+    gpu_power_w: float | None = optional(_Watts)
+    memory_w_per_gb: float = optional(_WattsPerGb, default=MEMORY_W_PER_GB)
+    pue: Pue | None = optional(PueSetting)
+    g_per_kwh: float | None = optional(_Intensity)
+    partitions: Mapping[str, PartitionFigures] = optional(ValueType(_partitions_of), default={})
 
     def power(self, partition: str | None, pue: Pue | None, start_ns: int, end_ns: int) -> GreenAlgorithmsPower:
         """The figures of a partition and a job's time; ``pue`` where the method has none of its own."""

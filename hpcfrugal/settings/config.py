@@ -11,17 +11,16 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-
-from pydantic import Field, PrivateAttr
+from typing import Any, ClassVar, Literal, get_args
 
 from hpcfrugal.core.directories import config_dir, data_dir
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.format import EnergyUnit
-from hpcfrugal.core.pue import MonthlyPue
+from hpcfrugal.core.pue import MonthlyPue, Pue
 from hpcfrugal.core.quick import dataclass
+from hpcfrugal.core.section import SectionKey, optional, required
 from hpcfrugal.settings.origin import SettingOrigin
-from hpcfrugal.settings.section import NamedTable, Section, check, model_in, settings_of
+from hpcfrugal.settings.section import NamedTable, SettingsSection, check, settings_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile
 from hpcfrugal.settings.values import (
     AbsolutePath,
@@ -33,6 +32,7 @@ from hpcfrugal.settings.values import (
     PueSetting,
     SingleLine,
     number,
+    one_of,
 )
 
 SITE_DIR = Path("/etc/hpcfrugal")
@@ -50,30 +50,34 @@ class Variable:
     name: str
 
 
-class SidecarSettings(Section):
+class SidecarSettings(SettingsSection):
     """``[sidecar]``."""
 
     what = "[sidecar]"
 
-    python: Annotated[Interpreters, Variable("HPCFRUGAL_SIDECAR_PYTHON")] = Field(
-        default_factory=lambda: (sys.executable, "python3", "/usr/bin/python3"),
-        description="interpreters that the sidecar tries on a node, in this order; in the variable with colons between",
+    python: tuple[str, ...] = optional(
+        Interpreters,
+        "interpreters that the sidecar tries on a node, in this order; in the variable with colons between",
+        default=(sys.executable, "python3", "/usr/bin/python3"),
+        marks=[Variable("HPCFRUGAL_SIDECAR_PYTHON")],
     )
 
 
-class CarbonSettings(Section):
+class CarbonSettings(SettingsSection):
     """``[carbon]``."""
 
     what = "[carbon]"
 
-    zone: Annotated[Name | None, Variable("HPCFRUGAL_ZONE")] = Field(
-        default=None, description="grid zone of the cluster, such as `FR`"
+    zone: str | None = optional(Name, "grid zone of the cluster, such as `FR`", marks=[Variable("HPCFRUGAL_ZONE")])
+    provider: str | None = optional(
+        Name,
+        "provider of its carbon intensity: a kind, or the name of a table `[forecasts.NAME]`",
+        marks=[Variable("HPCFRUGAL_PROVIDER")],
     )
-    provider: Annotated[Name | None, Variable("HPCFRUGAL_PROVIDER")] = Field(
-        default=None, description="provider of its carbon intensity: a kind, or the name of a table `[forecasts.NAME]`"
-    )
-    pue: Annotated[PueSetting | None, Variable("HPCFRUGAL_PUE")] = Field(
-        default=None, description="power usage effectiveness of the data centre, such as `1.2`, or a table by month"
+    pue: Pue | None = optional(
+        PueSetting,
+        "power usage effectiveness of the data centre, such as `1.2`, or a table by month",
+        marks=[Variable("HPCFRUGAL_PUE")],
     )
 
     @property
@@ -82,63 +86,63 @@ class CarbonSettings(Section):
         return None if isinstance(self.pue, MonthlyPue) else self.pue
 
 
-class SiteSettings(Section):
+class SiteSettings(SettingsSection):
     """``[site]``."""
 
     what = "[site]"
 
-    cluster: Name | None = Field(
-        default=None, description="the cluster of texts of sacct that do not name it (`ledger import sacct --from`)"
+    cluster: str | None = optional(
+        Name, "the cluster of texts of sacct that do not name it (`ledger import sacct --from`)"
     )
-    spool: AbsolutePath | None = Field(
-        default=None, description="the site's spool, into which the agents of nodes write (`site agent`)"
+    spool: Path | None = optional(AbsolutePath, "the site's spool, into which the agents of nodes write (`site agent`)")
+    user_spools: Path | None = optional(
+        PathByUser, "the spools of users, `%u` is the name of one (`site sync`); else `users/%u` in the site's"
     )
-    user_spools: PathByUser | None = Field(
-        default=None,
-        description="the spools of users, `%u` is the name of one (`site sync`); else `users/%u` in the site's",
+    operators: str | None = optional(
+        SingleLine, "group that may read the files of the agents; others may not (`site agent`)"
     )
-    operators: SingleLine | None = Field(
-        default=None, description="group that may read the files of the agents; others may not (`site agent`)"
+    ledger: Path | None = optional(
+        AbsolutePath, "the site's ledger, with the jobs of all users (`site sync`, `site publish`, `report --site`)"
     )
-    ledger: AbsolutePath | None = Field(
-        default=None,
-        description="the site's ledger, with the jobs of all users (`site sync`, `site publish`, `report --site`)",
+    published: Path | None = optional(
+        AbsolutePath, "where users find ledgers of their own (`site publish`, `report --published`)"
     )
-    published: AbsolutePath | None = Field(
-        default=None, description="where users find ledgers of their own (`site publish`, `report --published`)"
-    )
-    energy_price: Annotated[float, number(0, 1000)] | None = Field(
-        default=None, description="price of a kWh, for the cost in reports"
-    )
-    currency: Name | None = Field(default=None, description="currency of the price; `EUR` where it is not set")
-    managers: NamesByKey | None = Field(
-        default=None, description="users who get the ledger of an account, beside its coordinators in Slurm"
+    energy_price: float | None = optional(number(0, 1000), "price of a kWh, for the cost in reports")
+    currency: str | None = optional(Name, "currency of the price; `EUR` where it is not set")
+    managers: Mapping[str, tuple[str, ...]] | None = optional(
+        NamesByKey, "users who get the ledger of an account, beside its coordinators in Slurm"
     )
 
 
-class Config(Section):
+class Config(SettingsSection):
     """The settings in force."""
 
     what = "hpcfrugal"
 
-    spool: Annotated[OwnPath, Variable("HPCFRUGAL_SPOOL")] = Field(
-        description="run directories: one user's own, seen by the compute nodes under the same path; `%u` is the user's"
-        " name"
+    spool: Path = required(
+        OwnPath,
+        "run directories: one user's own, seen by the compute nodes under the same path; `%u` is the user's name",
+        marks=[Variable("HPCFRUGAL_SPOOL")],
     )
-    ledger: Annotated[OwnPath, Variable("HPCFRUGAL_LEDGER")] = Field(description="the ledger's database file")
-    backend: Annotated[BackendName, Variable("HPCFRUGAL_BACKEND")] = Field(
-        default="auto", description="`slurm_cli`, `local` (this machine) or `auto`: Slurm if `sbatch` is found"
-    )
-    energy_unit: Annotated[EnergyUnit, Variable("HPCFRUGAL_ENERGY_UNIT")] = Field(
+    ledger: Path = required(OwnPath, "the ledger's database file", marks=[Variable("HPCFRUGAL_LEDGER")])
+    backend: BackendName = optional(
+        one_of(BackendName),
+        "`slurm_cli`, `local` (this machine) or `auto`: Slurm if `sbatch` is found",
         default="auto",
-        description="unit of energies in tables: `J`, `kJ`, `MJ`, `Wh`, `kWh`, `MWh`; `auto`: as fits them",
+        marks=[Variable("HPCFRUGAL_BACKEND")],
     )
-    sidecar: SidecarSettings = SidecarSettings()
-    carbon: CarbonSettings = CarbonSettings()
-    site: SiteSettings = SiteSettings()
+    energy_unit: EnergyUnit = optional(
+        one_of(EnergyUnit),
+        "unit of energies in tables: `J`, `kJ`, `MJ`, `Wh`, `kWh`, `MWh`; `auto`: as fits them",
+        default="auto",
+        marks=[Variable("HPCFRUGAL_ENERGY_UNIT")],
+    )
+    sidecar: SidecarSettings = optional(SidecarSettings, default=SidecarSettings())
+    carbon: CarbonSettings = optional(CarbonSettings, default=CarbonSettings())
+    site: SiteSettings = optional(SiteSettings, default=SiteSettings())
 
-    _origins: dict[Keys, SettingOrigin] = PrivateAttr(default_factory=dict)
-    _tables: dict[str, dict[str, NamedTable]] = PrivateAttr(default_factory=dict)
+    _origins: ClassVar[Mapping[Keys, SettingOrigin]] = {}
+    _tables: ClassVar[Mapping[str, Mapping[str, NamedTable]]] = {}
 
     def origin(self, *keys: str) -> SettingOrigin:
         """The origin of a value: ``config.origin("carbon", "zone")``."""
@@ -162,14 +166,14 @@ def config_files(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     return (config_dir(environ) / "config.toml", SITE_DIR / "config.toml")
 
 
-def settings() -> list[tuple[Keys, Any]]:
-    """Each key that holds a value, with pydantic's description of the field."""
-    return [(keys, field) for keys, field in settings_of(Config) if model_in(field.annotation, Section) is None]
+def settings() -> list[tuple[Keys, SectionKey]]:
+    """Each key that holds a value."""
+    return [(keys, key) for keys, key in settings_of(Config) if key.section is None]
 
 
-def variable_of(field: Any) -> str | None:
-    """The environment variable that sets a field."""
-    return next((one.name for one in field.metadata if isinstance(one, Variable)), None)
+def variable_of(key: SectionKey) -> str | None:
+    """The environment variable that sets a key."""
+    return next((one.name for one in key.marks if isinstance(one, Variable)), None)
 
 
 def load_config(environ: Mapping[str, str] = os.environ) -> Config:
@@ -216,14 +220,12 @@ def read_config(environ: Mapping[str, str] = os.environ) -> tuple[Config, list[P
             take(keys_only, SettingOrigin.of_file(file).below)
     variables: dict[Keys, SettingOrigin] = {}
     given: dict[str, Any] = {}
-    for keys, field in settings():
-        if (name := variable_of(field)) is not None and environ.get(name):
+    for keys, key in settings():
+        if (name := variable_of(key)) is not None and environ.get(name):
             variables[keys] = SettingOrigin(name)
             _put(given, keys, environ[name])
     take(given, lambda *keys: variables[keys])
-    config = Config.model_validate(values)
-    config._origins, config._tables = origins, tables
-    return config, problems
+    return Config(**values).changed(_origins=origins, _tables=tables), problems
 
 
 def _at(values: Any, keys: Keys) -> Any:

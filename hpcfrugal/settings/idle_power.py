@@ -13,16 +13,15 @@ The name is a list of nodes in Slurm's form. The figures in force when a job end
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Self
-
-from pydantic import Field, field_validator, model_validator
+from typing import Any
 
 from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.quick import dataclass
+from hpcfrugal.core.section import Fault, Faults, ValueType, optional, required
 from hpcfrugal.core.units import compress_nodelist, expand_nodelist
 from hpcfrugal.settings.origin import SettingOrigin
-from hpcfrugal.settings.section import Mistakes, NamedSection, NamedTable, Section, read_table
-from hpcfrugal.settings.values import SingleLine, integer, interval, number
+from hpcfrugal.settings.section import NamedSection, NamedTable, SettingsSection, read_table
+from hpcfrugal.settings.values import SingleLine, integer, interval, number, text_of
 
 MAX_POWER_W = 1e6
 _MAX_SOURCE_CHARACTERS = 200
@@ -30,25 +29,40 @@ _EXAMPLE = "{cpu = 60.0, dram = 8.0}"
 _EMBODIED = 'embodied_kg = [900, 2200], lifetime_years = 5, cpus = 128, embodied_source = "LCA of the vendor, 2024"'
 _FIGURES = ("idle_power_w", "tdp_w", "cpu", "gpu", "embodied_kg")
 
-# Whole microwatts are kept.
-Watts = Annotated[float, number(1e-6, MAX_POWER_W)]
+Watts = number(1e-6, MAX_POWER_W)
+"""Whole microwatts are kept."""
 
 
-class IdlePowerSettings(Section):
+def _source_of(value: Any) -> str:
+    text = text_of(value)
+    if len(text) > _MAX_SOURCE_CHARACTERS:
+        raise ValueError(f"needs a text of at most {_MAX_SOURCE_CHARACTERS} characters")
+    return text
+
+
+def _names_nodes(value: Any) -> str:
+    if not expand_nodelist(value):
+        raise Faults(Fault((), "names no node", 'write the nodes in quotes: [nodes."n[1-4]"]'))
+    return str(value)
+
+
+_Source = ValueType(_source_of)
+
+
+class IdlePowerSettings(SettingsSection):
     """Watts by component. ``node`` is the reading of a meter of the whole node. GPUs are not divided, so need none."""
 
     what = "idle power"
+    not_a_mapping = ("needs watts for each component of a node", f"for example {_EXAMPLE}")
 
-    cpu: Watts | None = None
-    dram: Watts | None = None
-    node: Watts | None = None
+    cpu: float | None = optional(Watts)
+    dram: float | None = optional(Watts)
+    node: float | None = optional(Watts)
 
-    @model_validator(mode="before")
     @classmethod
-    def _not_empty(cls, values: object) -> object:
-        if not isinstance(values, dict) or not values:
-            raise Mistakes(Problem("", "needs watts for each component of a node", f"for example {_EXAMPLE}"))
-        return values
+    def written_out(cls, values: Any) -> Any:
+        """An empty table is none."""
+        return values or False
 
 
 class NodeSettings(NamedSection):
@@ -56,34 +70,26 @@ class NodeSettings(NamedSection):
 
     what = "a node"
 
-    idle_power_w: IdlePowerSettings | None = Field(default=None, examples=[_EXAMPLE])
-    tdp_w: Watts | None = None
-    cpu: SingleLine | None = None
-    gpu: SingleLine | None = None
-    cpus: Annotated[int, integer(1, 1_000_000)] | None = None
-    embodied_kg: Annotated[tuple[float, float], interval(0.001, 1e6)] | None = Field(
-        default=None, examples=["[900, 2200]"]
-    )
-    lifetime_years: Annotated[float, number(0.1, 50)] | None = None
-    embodied_source: Annotated[SingleLine, Field(max_length=_MAX_SOURCE_CHARACTERS)] | None = None
-    source: Annotated[SingleLine, Field(max_length=_MAX_SOURCE_CHARACTERS)] | None = None
+    name: str = required(ValueType(_names_nodes))
+    idle_power_w: IdlePowerSettings | None = optional(IdlePowerSettings)
+    tdp_w: float | None = optional(Watts)
+    cpu: str | None = optional(SingleLine)
+    gpu: str | None = optional(SingleLine)
+    cpus: int | None = optional(integer(1, 1_000_000))
+    embodied_kg: tuple[float, float] | None = optional(interval(0.001, 1e6))
+    lifetime_years: float | None = optional(number(0.1, 50))
+    embodied_source: str | None = optional(_Source)
+    source: str | None = optional(_Source)
 
-    @field_validator("name")
-    @classmethod
-    def _names_nodes(cls, name: str) -> str:
-        if not expand_nodelist(name):
-            raise Mistakes(Problem("", "names no node", 'write the nodes in quotes: [nodes."n[1-4]"]'))
-        return name
-
-    @model_validator(mode="after")
-    def _has_a_figure(self) -> Self:
+    def contradictions(self) -> list[Fault]:
+        """No figure, or embodied carbon without what it is divided by."""
         of_embodied = {key: getattr(self, key) for key in ("embodied_kg", "lifetime_years", "cpus", "embodied_source")}
         if self.embodied_kg is not None and None in of_embodied.values():
             missing = ", ".join(key for key, value in of_embodied.items() if value is None)
-            raise Mistakes(Problem("", f"has embodied_kg without {missing}", _EMBODIED))
-        if all(value is None for key, value in self if key in _FIGURES):
-            raise Mistakes(Problem("", "has neither idle_power_w nor tdp_w", f"idle_power_w = {_EXAMPLE}, tdp_w = 450"))
-        return self
+            return [Fault((), f"has embodied_kg without {missing}", _EMBODIED)]
+        if all(getattr(self, key) is None for key in _FIGURES):
+            return [Fault((), "has neither idle_power_w nor tdp_w", f"idle_power_w = {_EXAMPLE}, tdp_w = 450")]
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +141,10 @@ def read_idle_powers(tables: Mapping[str, NamedTable]) -> dict[str, IdlePower]:
 
 
 def _idle_power(section: NodeSettings, origin: SettingOrigin) -> IdlePower:
-    watts = section.idle_power_w.model_dump(exclude_none=True) if section.idle_power_w is not None else {}
-    power_uw = tuple(sorted((component, round(power_w * 1e6)) for component, power_w in watts.items()))
+    watts = section.idle_power_w.to_json() if section.idle_power_w is not None else {}
+    power_uw = tuple(
+        sorted((component, round(power_w * 1e6)) for component, power_w in watts.items() if power_w is not None)
+    )
     # Without the line number: this goes into the ledger, and the file may change.
     source = section.source or f"{origin.source}: {origin.key}"[:_MAX_SOURCE_CHARACTERS]
     tdp_uw = None if section.tdp_w is None else round(section.tdp_w * 1e6)
@@ -144,7 +152,7 @@ def _idle_power(section: NodeSettings, origin: SettingOrigin) -> IdlePower:
 
 
 def _nodes(name: str) -> list[str]:
-    """The nodes in the name of a table; none if it is invalid, which the model of the table reports."""
+    """The nodes in the name of a table; none if it is invalid, which the check of the table reports."""
     try:
         return list(dict.fromkeys(expand_nodelist(name)))
     except ValueError:

@@ -9,17 +9,15 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, InstanceOf
-
-from hpcfrugal.core.errors import Problem
+from hpcfrugal.core.errors import did_you_mean
 from hpcfrugal.core.pue import MonthlyPue, Pue, month_start_ns
+from hpcfrugal.core.section import Fault, Faults, ValueType
 from hpcfrugal.core.units import expand_nodelist, format_duration, parse_duration
 from hpcfrugal.core.user import user_name
-from hpcfrugal.settings.section import Mistakes
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _VARIABLE = re.compile(r"\$(?:\w+|\{[^}]*\})", re.ASCII)
@@ -139,7 +137,7 @@ def url_of(value: Any, *, placeholder: str = "") -> str:
         raise ValueError("needs a URL, such as https://example.org")
     if parts.username is not None or parts.password is not None:
         hint = "name a file or an environment variable: token_file, password_env, ..."
-        raise Mistakes(Problem("", "must not hold credentials", hint))
+        raise Faults(Fault((), "must not hold credentials", hint))
     if parts.query or parts.fragment:
         raise ValueError("needs a URL without ? and #")
     return str(value).rstrip("/")
@@ -157,13 +155,12 @@ def number_of(value: Any, low: float, high: float, *, as_text: bool = False) -> 
     return found
 
 
-def number(low: float, high: float, *, as_text: bool = False) -> BeforeValidator:
-    """A number from ``low`` to ``high``; with ``as_text`` also the text of one, as a variable holds it."""
+def number(low: float, high: float) -> ValueType[float]:
+    """A number from ``low`` to ``high``."""
+    return ValueType(lambda value: number_of(value, low, high))
 
-    return BeforeValidator(lambda value: number_of(value, low, high, as_text=as_text))
 
-
-def integer(low: int, high: int) -> BeforeValidator:
+def integer(low: int, high: int) -> ValueType[int]:
     """An integer from ``low`` to ``high``."""
 
     def read(value: Any) -> int:
@@ -171,7 +168,7 @@ def integer(low: int, high: int) -> BeforeValidator:
             raise ValueError(f"needs a whole number from {low} to {high}")
         return value
 
-    return BeforeValidator(read)
+    return ValueType(read)
 
 
 def monthly_pue_or_number(value: Any) -> Pue:
@@ -181,15 +178,15 @@ def monthly_pue_or_number(value: Any) -> Pue:
     if not isinstance(value, Mapping):
         return number_of(value, 1, 10, as_text=True)
     months: dict[str, float] = {}
-    problems = [] if value else [Problem("", "names no month", 'for example {"2026-01" = 1.2}')]
+    faults = [] if value else [Fault((), "names no month", 'for example {"2026-01" = 1.2}')]
     for month, figure in value.items():
         try:
             month_start_ns(month)
             months[month] = number_of(figure, 1, 10)
         except ValueError as error:
-            problems.append(Problem(f"pue.{month}", str(error)))
-    if problems:
-        raise Mistakes(*problems)
+            faults.append(Fault((month,), str(error)))
+    if faults:
+        raise Faults(*faults)
     return MonthlyPue(tuple(sorted(months.items())))
 
 
@@ -198,14 +195,14 @@ def names_by_key(value: Any) -> Mapping[str, tuple[str, ...]]:
     if not isinstance(value, Mapping):
         raise ValueError('needs a table, such as {physics = ["alice", "bob"]}')
     found: dict[str, tuple[str, ...]] = {}
-    problems = []
+    faults = []
     for key, names in value.items():
         try:
             found[key] = tuple(text_of(name) for name in words_of(names))
         except ValueError:
-            problems.append(Problem(key, 'needs a list of names, such as ["alice", "bob"]'))
-    if problems:
-        raise Mistakes(*problems)
+            faults.append(Fault((key,), 'needs a list of names, such as ["alice", "bob"]'))
+    if faults:
+        raise Faults(*faults)
     return found
 
 
@@ -221,9 +218,9 @@ def interval_of(value: Any, low: float, high: float) -> tuple[float, float]:
     return first, last
 
 
-def interval(low: float, high: float) -> BeforeValidator:
+def interval(low: float, high: float) -> ValueType[tuple[float, float]]:
     """Two numbers from ``low`` to ``high``, the lower one first; one stands for both."""
-    return BeforeValidator(lambda value: interval_of(value, low, high))
+    return ValueType(lambda value: interval_of(value, low, high))
 
 
 def time_span_of(value: Any, low_s: float, high_s: float, bare_unit: str | None = None) -> timedelta:
@@ -235,21 +232,45 @@ def time_span_of(value: Any, low_s: float, high_s: float, bare_unit: str | None 
     return found
 
 
-def time_span(low_s: float, high_s: float, bare_unit: str | None = None) -> BeforeValidator:
+def time_span(low_s: float, high_s: float, bare_unit: str | None = None) -> ValueType[timedelta]:
     """See ``time_span_of``."""
-    return BeforeValidator(lambda value: time_span_of(value, low_s, high_s, bare_unit))
+    return ValueType(lambda value: time_span_of(value, low_s, high_s, bare_unit))
 
 
-Name = Annotated[str, BeforeValidator(name_of)]
-SingleLine = Annotated[str, BeforeValidator(text_of)]
-AbsolutePath = Annotated[Path, BeforeValidator(absolute_path)]
-OwnPath = Annotated[Path, BeforeValidator(own_path)]
-PathByUser = Annotated[Path, BeforeValidator(by_user)]
-TimeZone = Annotated[InstanceOf[ZoneInfo], BeforeValidator(time_zone_of)]
-Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
-Interpreters = Annotated[tuple[str, ...], BeforeValidator(interpreters_of)]
-Nodes = Annotated[tuple[str, ...], BeforeValidator(nodes_of)]
-PueSetting = Annotated[float | InstanceOf[MonthlyPue], BeforeValidator(monthly_pue_or_number)]
-NamesByKey = Annotated[Mapping[str, tuple[str, ...]], BeforeValidator(names_by_key)]
-Share = Annotated[float, BeforeValidator(share_of)]
-Url = Annotated[str, BeforeValidator(url_of)]
+def one_of(choices: Any) -> ValueType[Any]:
+    """One of the values of a ``Literal``."""
+    known = get_args(choices)
+
+    def read(value: Any) -> Any:
+        # In TOML `true` is not 1.
+        found = next((one for one in known if one == value and type(one) is type(value)), None)
+        if found is None:
+            near = did_you_mean(value, known) if isinstance(value, str) else ""
+            hint = near if near.startswith("did you mean") else None
+            raise Faults(Fault((), f"needs one of {', '.join(map(str, known))}", hint))
+        return found
+
+    return ValueType(read)
+
+
+def flag_of(value: Any) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError("needs true or false")
+    return value
+
+
+Name = ValueType(name_of)
+SingleLine = ValueType(text_of)
+AbsolutePath = ValueType(absolute_path)
+OwnPath = ValueType(own_path)
+PathByUser = ValueType(by_user)
+TimeZone = ValueType(time_zone_of)
+Words = ValueType(words_of)
+Interpreters = ValueType(interpreters_of)
+Nodes = ValueType(nodes_of)
+PueSetting = ValueType(monthly_pue_or_number)
+NamesByKey = ValueType(names_by_key)
+Share = ValueType(share_of)
+Url = ValueType(url_of)
+TrueOrFalse = ValueType(flag_of)

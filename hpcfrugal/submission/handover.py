@@ -191,7 +191,7 @@ def _write_private(path: Path, data: bytes, mode: int) -> None:
 
 def public_spec(spec: JobSpec) -> dict[str, Any]:
     """The spec as stored with the run, without the values of environment variables that look like secrets."""
-    data: dict[str, Any] = spec.model_dump(mode="json")
+    data: dict[str, Any] = spec.to_json()
     data["env"] = {k: REDACTED if _SECRET_NAME.search(k) else v for k, v in data["env"].items()}
     return data
 

@@ -85,7 +85,7 @@ def _in_queue(
     where = f"{source}: schedule.queue"
     if submission.queue is not None:
         where = "queue"
-        spec = spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"queue": submission.queue})})
+        spec = spec.changed(schedule=spec.schedule.changed(queue=submission.queue))
     name = spec.schedule.queue
     # With Slurm the admission looks it up. Here, without any queue in the settings, that of a file is ignored: the file
     # may be for another machine.

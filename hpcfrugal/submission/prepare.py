@@ -89,7 +89,7 @@ def prepare_spec(spec: JobSpec, source: Path, submission: Submission, now: datet
     if submission.script_arguments:
         if spec.script is None:
             raise InputError.at(f"{source}: command", "takes no arguments", "write them into the command")
-        spec = spec.model_copy(update={"args": (*spec.args, *submission.script_arguments)})
+        spec = spec.changed(args=(*spec.args, *submission.script_arguments))
     if not submission.slurm:
         refuse_for_local(spec, source)
     else:

@@ -18,8 +18,7 @@ _ENFORCED_BY_SLURM = ("cpus_per_task", "mem", "mem_per_cpu", "gpus", "gpus_per_n
 def _ignored_schedule(spec: JobSpec, *, slurm: bool) -> list[str]:
     """The keys of ``schedule`` that do not affect the start of the job, in one sentence; empty where there are none."""
     schedule = spec.schedule
-    values = {key: getattr(schedule, key) for key in schedule.model_fields_set}
-    given = {key for key, value in values.items() if value is not None and value is not False}
+    given = {key for key in schedule.known_keys if (value := getattr(schedule, key)) is not None and value is not False}
     if schedule.effective_policy == "asap":
         unused, why = given - {"policy", "earliest"}, "the job starts as soon as it can"
     else:

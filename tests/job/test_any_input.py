@@ -55,13 +55,12 @@ def test_any_values_give_a_job_that_survives_json_or_clear_problems(
     except InputError as refused:
         problems = refused.problems
     else:
-        assert JobSpec.model_validate(job.model_dump(mode="json")) == job
+        assert JobSpec(**job.to_json()) == job
         return
     assert problems
     assert len(set(problems)) == len(problems)
     for problem in problems:
         assert problem.where.startswith("job: ")
-        assert "is not valid: " not in problem.what  # pydantic's own words
 
 
 @given(st.text(max_size=60) | st.text(alphabet="a:-[]{}&*<>!|#,'\" \n\t?", max_size=40))

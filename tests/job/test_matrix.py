@@ -59,7 +59,7 @@ def test_combinations_are_left_out_and_added() -> None:
 
 
 def test_what_is_stored_has_the_parameters_by_index() -> None:
-    stored = job(a=[1, 2]).model_dump(mode="json")
+    stored = job(a=[1, 2]).to_json()
     assert stored["matrix"] == {"tasks": [{"a": "1"}, {"a": "2"}], "max_running": None}
     assert stored["resources"]["array"] == "0-1"
     assert job_schema()["properties"]["matrix"]["anyOf"][0]["additionalProperties"]["type"] == "array"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hpcfrugal.core.section import Faults, keys_below
 from hpcfrugal.job import JobSpec, job_from_mapping, load_job
 from hpcfrugal.job.batch_script import quote_flag
 from hpcfrugal.job.model import SBATCH
@@ -17,7 +18,7 @@ from hpcfrugal.job.problems import key_paths
 from hpcfrugal.job.resources import Resources
 from hpcfrugal.job.sbatch_flags import sbatch_flags
 from hpcfrugal.job.sbatch_options import EXCLUSIVE, GPU_GRES, OTHER_OPTIONS, rivals_of
-from hpcfrugal.job.section import Faults, dotted, exclusions, keys_below
+from hpcfrugal.job.section import dotted, exclusions
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from pydantic import ConfigDict, Field
 
 from hpcfrugal.core.errors import SourceError
+from hpcfrugal.core.section import ValueType, required
 from hpcfrugal.meters import powerlog
 from hpcfrugal.meters.agent import Agent
 from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal
@@ -23,11 +23,14 @@ T0 = 1_700_000_000 * SECOND_NS
 class FakeMeter(LoggedMeter):
     """Watts by node; a text is why there are none. ``hang`` holds one node up until it is set."""
 
-    model_config = ConfigDict(frozen=False, arbitrary_types_allowed=True)
+    __setattr__ = object.__setattr__
 
-    watts: dict[str, float | str]
-    hang: dict[str, threading.Event] = Field(default_factory=dict)
-    calls: list[str] = Field(default_factory=list)
+    watts: dict[str, float | str] = required(ValueType(dict))
+
+    def __new__(cls, **values: object) -> FakeMeter:
+        made = super().__new__(cls)
+        vars(made).update(hang={}, calls=[])
+        return made
 
     def power_w(self, node: str) -> float:
         self.calls.append(node)
@@ -40,13 +43,11 @@ class FakeMeter(LoggedMeter):
 
 
 def fake(log: Path, watts: dict[str, float | str]) -> FakeMeter:
-    return FakeMeter.model_validate(
-        {"name": "bmc", "kind": "redfish", "log": log, "owner": os.geteuid(), "watts": watts}
-    )
+    return FakeMeter(**{"name": "bmc", "kind": "redfish", "log": log, "owner": os.geteuid(), "watts": watts})
 
 
 def meter(log: Path, **changes: object) -> LoggedMeter:
-    return LoggedMeter.model_validate({"name": "bmc", "kind": "redfish", "log": log, "owner": os.getuid(), **changes})
+    return LoggedMeter(**{"name": "bmc", "kind": "redfish", "log": log, "owner": os.getuid(), **changes})
 
 
 def read(log: Path, start_ns: int, end_ns: int, node: str = "n1") -> MeterAnswer | None:

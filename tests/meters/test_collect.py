@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from fake_spool import BOOT_NS, PSYS, START_NS, FakeRun, FakeSpool
-from pydantic import ConfigDict, Field
 
 from hpcfrugal.core.errors import SourceError, Unreachable
 from hpcfrugal.ledger.check import check_ledger
@@ -36,19 +35,12 @@ SOON = START_NS + 61 * SECOND_NS
 class FakeMeter(Meter):
     """Samples each 10 s of a constant power by node, as far as ``until_s`` after START."""
 
-    model_config = ConfigDict(frozen=False)
-
-    name: str = "rack3"
-    kind: str = "prometheus"
-    watts: dict[str, float]
-    until_s: float = 1e6
-    down: str | None = None
-    confused_about: Sequence[int] = ()
-    refuse: str | None = None
-    asked: list[tuple[tuple[str, ...], int, int]] = Field(default_factory=list)
+    __setattr__ = object.__setattr__
 
     def __init__(self, watts: dict[str, float], **more: Any) -> None:
-        super().__init__(watts=watts, **more)
+        own: dict[str, Any] = {"until_s": 1e6, "down": None, "confused_about": (), "refuse": None, "asked": []}
+        super().__init__(**{"name": "rack3", "kind": "prometheus"} | {k: more[k] for k in more.keys() - own})
+        vars(self).update(own | {key: more[key] for key in more.keys() & own}, watts=watts)
 
     @property
     def detail(self) -> str:

@@ -13,7 +13,7 @@ from hpcfrugal.meters.ipmi_dcmi import IpmiDcmi, parse_power_w
 
 
 def dcmi(**keys: object) -> IpmiDcmi:
-    return IpmiDcmi.model_validate({"name": "dcmi", "kind": "ipmi-dcmi", "log": "/nowhere", **keys})
+    return IpmiDcmi(**{"name": "dcmi", "kind": "ipmi-dcmi", "log": "/nowhere", **keys})
 
 
 @pytest.mark.parametrize(("text", "power_w"), [(IPMITOOL, 346.0), (IPMITOOL_NEW, 195.0), (FREEIPMI, 332.0)])

@@ -22,9 +22,7 @@ ROW = {
 
 
 def meter(server: MeterServer) -> Kwollect:
-    return Kwollect.model_validate(
-        {"name": "k", "kind": "kwollect", "url": f"{server.url}/metrics", "timeout": 2, "step": 1}
-    )
+    return Kwollect(**{"name": "k", "kind": "kwollect", "url": f"{server.url}/metrics", "timeout": 2, "step": 1})
 
 
 def test_a_documented_row(server: MeterServer) -> None:

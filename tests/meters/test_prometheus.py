@@ -20,7 +20,7 @@ HOSTILE = 'n1"} or up{x="'
 
 def meter(server: MeterServer, query: str = 'watts{instance="{node}"}', **changes: object) -> Prometheus:
     keys = {"name": "p", "kind": "prometheus", "url": server.url, "timeout": 2, "query": query, "step": 1}
-    return Prometheus.model_validate(keys | changes)
+    return Prometheus(**keys | changes)
 
 
 def fetch(one: Prometheus, nodes: list[str], seconds: float) -> dict[str, PowerSeries]:

@@ -81,7 +81,7 @@ def test_the_examples_of_the_manual() -> None:
         "prometheus", "kwollect", "ipmi-dcmi", "redfish",
     ]  # fmt: skip
     assert one(**{**PROMETHEUS, **tomllib.loads(second)})
-    every = {key for model in KINDS.values() for key in model.model_fields} - {"name", "kind"}
+    every = {key for model in KINDS.values() for key in model.known_keys} - {"name", "kind"}
     assert {"url", "query", "power_control", "settle"} <= every
     assert every - set(re.findall(r"`([a-z_]+)`", text)) == set()
 

@@ -73,7 +73,7 @@ def test_limits_of_years() -> None:
     by = JobComment("green", NOW, by=NOW + timedelta(days=3001))
     late = within_grid(replace(job, limit=timedelta(days=3000), comment=by), GREEN, hourly)
     assert latest_start(late) == NOW + timedelta(days=1)
-    seconds = GREEN.model_copy(update={"step": timedelta(seconds=1)})
+    seconds = GREEN.changed(step=timedelta(seconds=1))
     cut = within_grid(replace(job, limit=None), seconds, series(timedelta(seconds=10), *[100.0] * 96)).limit
     assert cut is not None
     assert timedelta(hours=5) < cut < timedelta(hours=24)

@@ -130,7 +130,7 @@ def test_a_start_that_no_longer_fits_is_moved_even_for_nothing() -> None:
 
 def test_the_jobs_own_delay_holds_and_not_the_queues() -> None:
     later = series(*[300] * 30, 50, *[300] * 20)
-    (plan,) = replan(GREEN.model_copy(update={"max_delay": 3 * HOUR}), [job(1, latest_h=40)], later, NOW)
+    (plan,) = replan(GREEN.changed(max_delay=3 * HOUR), [job(1, latest_h=40)], later, NOW)
     assert (plan.latest_at, plan.start_at) == (NOW + 40 * HOUR, NOW + 30 * HOUR)
 
 
@@ -188,7 +188,7 @@ def test_the_rest_of_an_array_uses_capacity_as_tasks_end() -> None:
     rest = job(10, nodes=4, hours=40, at_once=2, throttled=True, array_id=10, latest_h=0)
     plans = replan(GREEN, [*running, rest, job(20, nodes=4), job(21, nodes=4, latest_h=72)], CLEAN_AT_5, NOW)
     assert starts(plans) == {"20": 20, "21": 41}
-    wider = GREEN.model_copy(update={"capacity": ((0, 5),)})
+    wider = GREEN.changed(capacity=((0, 5),))
     assert starts(replan(wider, [*running, rest, job(20)], CLEAN_AT_5, NOW)) == {"20": 5}
     assert place(wider, [*running, rest], job(20, nodes=2), CLEAN_AT_5, NOW).why == "no capacity"
     # Where its running tasks are not seen, it takes its room at once.
@@ -217,7 +217,7 @@ def test_an_absurd_usual_wait() -> None:
 
 
 def test_a_comment_in_another_partition_or_qos_does_not_count() -> None:
-    eco = GREEN.model_copy(update={"partition": "eco,big", "qos": "low"})
+    eco = GREEN.changed(partition="eco,big", qos="low")
     wide = {"nodes": 4, "hours": 168.0, "latest_h": -1.0}
     queued = [
         job(1, partition="debug", qos="low", **wide), job(2, partition="big", qos="high", **wide),

@@ -56,7 +56,7 @@ def test_what_is_known_pays(year: cases.Year) -> None:
     assert rows["re-planning on persistence"] < rows["re-planning"] <= rows["re-planning, exact runtimes"] + 0.02
     # Told everything, it comes near to whoever knew everything; what is left are min_saving and the grid of its steps.
     exact = cases.policies.Replanning(
-        cases.SETTINGS.model_copy(update={"min_saving": 0.0, "hysteresis": 0.0}),
+        cases.SETTINGS.changed(min_saving=0.0, hysteresis=0.0),
         year.forecasts.perfect,
         cases.policies.by_oracle,
         error=None,

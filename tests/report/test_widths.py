@@ -100,8 +100,8 @@ def test_jobs_by_a_method(spool: FakeSpool, unit: EnergyUnit) -> None:
     slurm = {"alloc_cpus": 128, "partition": "gpu-a100-long", "user": "a.longusername"}
     spool.run("12345678", spec={"name": NAME}).slurm(job_id="12345678", end_s=86_400, **slurm)
     sync(spool.root, spool.ledger)
-    settings = GreenAlgorithmsSettings.model_validate(
-        {"name": "green-algorithms", "core_power_w": 6.3, "memory_w_per_gb": 0, "g_per_kwh": 50}
+    settings = GreenAlgorithmsSettings(
+        **{"name": "green-algorithms", "core_power_w": 6.3, "memory_w_per_gb": 0, "g_per_kwh": 50}
     )
     with open_ledger(spool.ledger) as connection:
         found = MethodReport(connection, Period(), JobFilter(), settings, 1.2, unit=unit)

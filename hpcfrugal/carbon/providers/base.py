@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from hpcfrugal.carbon.readings import Point, series_of
 from hpcfrugal.carbon.series import CarbonSeries, SeriesKind
@@ -18,8 +19,9 @@ from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import Secret, SecretSpec
+from hpcfrugal.core.section import optional, required
 from hpcfrugal.settings.section import NamedSection
-from hpcfrugal.settings.values import AbsolutePath, Name, Url, time_span
+from hpcfrugal.settings.values import AbsolutePath, Name, SingleLine, Url, time_span
 
 DIRECT_EMISSIONS = " (direct emissions)"
 
@@ -29,22 +31,22 @@ class ProviderSettings(NamedSection):
 
     what = "this kind of provider"
 
-    kind: str
-    zone: Name | None = None
+    kind: str = required(SingleLine)
+    zone: str | None = optional(Name)
     """Only for this zone; default: every zone that it serves."""
-    region: Name | None = None
+    region: str | None = optional(Name)
     """The provider's own name of that zone, if it differs."""
-    url: Url | None = None
+    url: str | None = optional(Url)
     """Another address than the usual one."""
-    token_file: AbsolutePath | None = None
+    token_file: Path | None = optional(AbsolutePath)
     """Credentials, in a file of mode 0600."""
-    refresh: Annotated[timedelta, time_span(1, 86_400)] | None = None
+    refresh: timedelta | None = optional(time_span(1, 86_400))
     """How long an answer is cached; default: as the server specifies."""
 
     @property
     def own(self) -> dict[str, Any]:
         """The values of the keys that only this kind has."""
-        return {key: getattr(self, key) for key in type(self).model_fields if key not in ProviderSettings.model_fields}
+        return {key: getattr(self, key) for key in self.known_keys if key not in ProviderSettings.known_keys}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from pydantic import Field
-
 from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider, ProviderSettings
 from hpcfrugal.carbon.readings import Point, as_rows, check_zone, parse_intensity, parse_time
 from hpcfrugal.core.carbon_signal import SIGNALS, Signal
 from hpcfrugal.core.errors import ForecastError, SourceError
 from hpcfrugal.core.http import Client, Reply
+from hpcfrugal.core.section import required
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.time import iso
-from hpcfrugal.settings.values import Url
+from hpcfrugal.settings.values import Url, one_of
 
 _NO_CONTENT, _NOT_IMPLEMENTED = 204, 501
 
@@ -35,9 +34,9 @@ class CarbonAwareSdkSettings(ProviderSettings):
 
     what = "a provider of kind carbon-aware-sdk"
 
-    url: Url = Field(examples=["https://carbon.example.org"])
+    url: str = required(Url, "", "https://carbon.example.org")
     """Where it runs."""
-    signal: Signal = Field(examples=["average"])
+    signal: Signal = required(one_of(Signal), "", "average")
     """What the source behind it gives: Electricity Maps average values, WattTime marginal ones."""
 
 

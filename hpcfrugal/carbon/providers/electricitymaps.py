@@ -25,8 +25,10 @@ from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.errors import ForecastError, SourceError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import SecretSpec
+from hpcfrugal.core.section import optional
 from hpcfrugal.core.text import plain
 from hpcfrugal.core.time import iso, whole_hour
+from hpcfrugal.settings.values import TrueOrFalse, one_of
 
 _STEPS = {
     "hourly": timedelta(hours=1),
@@ -41,11 +43,11 @@ class ElectricityMapsSettings(ProviderSettings):
 
     what = "a provider of kind electricitymaps"
 
-    horizon_hours: Literal[6, 24, 48, 72] = 72
+    horizon_hours: int = optional(one_of(Literal[6, 24, 48, 72]), default=72)
     """How far ahead; where the account's plan has less, the server's usual 24 h are used."""
-    emission_factor_type: Literal["lifecycle", "direct"] = "lifecycle"
-    temporal_granularity: Literal["hourly", "15_minutes", "5_minutes"] = "hourly"
-    disable_estimations: bool = False
+    emission_factor_type: str = optional(one_of(Literal["lifecycle", "direct"]), default="lifecycle")
+    temporal_granularity: str = optional(one_of(Literal["hourly", "15_minutes", "5_minutes"]), default="hourly")
+    disable_estimations: bool = optional(TrueOrFalse, default=False)
     """Only measured values; the others are gaps."""
 
 

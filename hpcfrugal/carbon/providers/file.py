@@ -18,9 +18,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, get_args
-
-from pydantic import Field
+from zoneinfo import ZoneInfo
 
 from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider, ProviderSettings
 from hpcfrugal.carbon.providers.csv_table import read_csv
@@ -30,6 +30,7 @@ from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.safe_read import UnsafeFile, read_regular
+from hpcfrugal.core.section import optional, required
 from hpcfrugal.core.text import plain
 from hpcfrugal.core.time import iso
 from hpcfrugal.settings.values import AbsolutePath, SingleLine, TimeZone
@@ -43,10 +44,10 @@ class FileSettings(ProviderSettings):
 
     what = "a provider of kind file"
 
-    path: AbsolutePath = Field(examples=["/etc/hpcfrugal/intensity.csv"])
-    timezone: TimeZone | None = Field(None, examples=["Europe/Paris"])
+    path: Path = required(AbsolutePath, "", "/etc/hpcfrugal/intensity.csv")
+    timezone: ZoneInfo | None = optional(TimeZone)
     """The time zone of times in CSV that have no UTC offset."""
-    column: SingleLine | None = Field(None, examples=["Carbon intensity gCO2eq/kWh (Life cycle)"])
+    column: str | None = optional(SingleLine)
     """Name of the column with the intensity in CSV, if several could be it."""
 
 

@@ -73,7 +73,7 @@ Made = Callable[[Year, Queue], cluster.Policy]
 UNBOUND: dict[str, Made] = {
     "re-planning": lambda year, queue: policies.Replanning(queue, year.forecasts.issued, policies.by_history),
     AT_ITS_WORD: lambda year, queue: policies.Replanning(
-        queue.model_copy(update={"min_saving": 0.0, "hysteresis": 0.0}),
+        queue.changed(min_saving=0.0, hysteresis=0.0),
         year.forecasts.issued,
         policies.by_history,
         error=None,
@@ -118,7 +118,7 @@ def tried(year: Year, name: str, within: bool, every_s: int) -> dict[str, Any]:
     elif name == THRESHOLD:
         verdict, more["share"] = _best_threshold(year, capacity, every_s)
     else:
-        queue = SETTINGS.model_copy(update={"capacity": ((0, capacity),)})
+        queue = SETTINGS.changed(capacity=((0, capacity),))
         verdict = _run(year, UNBOUND[name](year, queue), capacity, every_s)
     assert verdict.most_nodes <= capacity
     return {
