@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-import textwrap
 
 import click
 
@@ -48,6 +47,8 @@ def echo_wrapped(text: str, prefix: str = "", *, bold: bool = False, err: bool =
     lines = [text]
     indent = len(click.unstyle(prefix))
     if (sys.stderr if err else sys.stdout).isatty():
+        import textwrap  # needed only on a terminal
+
         width = max(shutil.get_terminal_size().columns - indent, _LEAST_WIDTH)
         lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
     shown = [click.style(line, bold=True) if bold else line for line in lines]

@@ -18,7 +18,7 @@ from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.section import ValueType
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.units import parse_walltime
-from hpcfrugal.job.model import KEYS, SBATCH
+from hpcfrugal.job.model import JOB_KEYS, SBATCH
 from hpcfrugal.job.option_table import Flag
 from hpcfrugal.job.resources import is_gpu_gres
 from hpcfrugal.job.sbatch_options import GPU_GRES, rivals_of
@@ -307,7 +307,7 @@ def _values_of(flags: list[Flag]) -> dict[str, Any]:
 
 def _read(key: str, text: str) -> Any:
     """A value as its key of the job file reads it; None for a form that only Slurm knows: the line itself is kept."""
-    of = KEYS[key].of
+    of = JOB_KEYS[key].of
     assert isinstance(of, ValueType)  # a section stands for no option
     try:
         return of.read(parse_slurm_time(text) if key == "schedule.earliest" else text)

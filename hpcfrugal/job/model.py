@@ -216,10 +216,10 @@ class JobSpec(JobSection):
         return faults
 
 
-KEYS = {dotted(path): key for path, key in keys_below(JobSpec)}
+JOB_KEYS = {dotted(path): key for path, key in keys_below(JobSpec)}
 """Every key of a job file, a section before the keys that it holds."""
 
-_OPTIONS = {path: mark for path, key in KEYS.items() for mark in key.marks if isinstance(mark, SbatchOption)}
+_OPTIONS = {path: mark for path, key in JOB_KEYS.items() for mark in key.marks if isinstance(mark, SbatchOption)}
 
 SBATCH = OptionTable(_OPTIONS, OTHER_OPTIONS)
 """Every option of sbatch, and the keys of the job file that stand for them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -61,6 +60,8 @@ def key_paths() -> list[KeyPath]:
 
 def _unknown_key(path: KeyPath) -> Problem:
     """An unknown key: a misspelling of one beside it, one that belongs elsewhere, or neither."""
+    from difflib import get_close_matches  # needed only for mistakes
+
     *above, written = path
     known = key_paths()
     beside = [str(candidate[-1]) for candidate in known if candidate[:-1] == tuple(above)]
@@ -85,11 +86,11 @@ def _unknown_key(path: KeyPath) -> Problem:
         return Problem(dotted(path), what, f"`{word}` belongs " + (f"under `{place}`" if place else "at the top level"))
     if key is not None:
         return Problem(dotted(path), what, f"the key is `{key}`")
-    near = difflib.get_close_matches(word, beside, n=1, cutoff=0.6)
+    near = get_close_matches(word, beside, n=1, cutoff=0.6)
     if near:
         return Problem(dotted(path), what, f"did you mean `{near[0]}`?")
     everywhere = {str(candidate[-1]): candidate for candidate in reversed(known)}
-    far = difflib.get_close_matches(word, everywhere, n=1, cutoff=0.8)
+    far = get_close_matches(word, everywhere, n=1, cutoff=0.8)
     if far:
         return Problem(dotted(path), what, f"did you mean `{dotted(everywhere[far[0]])}`?")
     return Problem(dotted(path), what, f"the keys here are {', '.join(beside)}" if beside else None)

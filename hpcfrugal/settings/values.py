@@ -9,15 +9,17 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hpcfrugal.core.errors import did_you_mean
 from hpcfrugal.core.pue import MonthlyPue, Pue, month_start_ns
 from hpcfrugal.core.section import Fault, Faults, ValueType
 from hpcfrugal.core.units import expand_nodelist, format_duration, parse_duration
 from hpcfrugal.core.user import user_name
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _VARIABLE = re.compile(r"\$(?:\w+|\{[^}]*\})", re.ASCII)
@@ -85,6 +87,8 @@ def own_path(value: Any) -> Path:
 
 def time_zone_of(value: Any) -> ZoneInfo:
     """A time zone of the IANA database."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # few settings have one
+
     if isinstance(value, ZoneInfo):
         return value
     try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import resource
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.host import host_name
 from hpcfrugal.core.units import expand_nodelist, parse_walltime
 from hpcfrugal.job.backend import Submitted
 from hpcfrugal.job.batch_script import directive_flags
@@ -270,7 +270,7 @@ def _environment(cpus_per_task: int) -> dict[str, str]:
     found = {
         **own,
         "SLURM_SUBMIT_DIR": os.getcwd(),
-        "SLURM_SUBMIT_HOST": socket.gethostname(),
+        "SLURM_SUBMIT_HOST": host_name(),
         "SLURM_PRIO_PROCESS": str(os.getpriority(os.PRIO_PROCESS, 0)),
         "SLURM_UMASK": f"{umask:04o}",
         "SLURM_CPUS_PER_TASK": str(cpus_per_task),

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
 from hpcfrugal.core.files import write_json_atomic
+from hpcfrugal.core.host import host_name
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import DROP_INVALID, InvalidRecord, IsoTime, Key, Range, UnixTime, codec
 from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, read_object, read_tail
@@ -235,7 +235,7 @@ def own_run(run_id: str, created_at: datetime, backend: str, spec: dict[str, Any
         created_wall_ns=instant_ns(created_at),
         version=__version__,
         backend=backend,
-        host=socket.gethostname(),
+        host=host_name(),
         spec=spec,
         **more,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from hpcfrugal.core.cache import Cache
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.host import host_name
 from hpcfrugal.planning.decide.time_budget import BudgetSpent, TimeBudget
 from hpcfrugal.planning.optimise.waiting import PastWait
 from hpcfrugal.slurm.accounting import StartedJobs
@@ -39,7 +39,7 @@ def past_waits(partition: str | None, now: datetime, folder: Path, budget: TimeB
     """
     cache = Cache(folder)
     # Login nodes of several clusters may share a home.
-    key = {"host": socket.gethostname(), "slurm": os.environ.get("SLURM_CONF", ""), "partition": partition or ""}
+    key = {"host": host_name(), "slurm": os.environ.get("SLURM_CONF", ""), "partition": partition or ""}
     kept = cache.read(PastWaits, key)
     if kept is not None and timedelta() <= now - kept.asked_at < (KEPT if kept.problem is None else FAILURE_KEPT):
         return kept
