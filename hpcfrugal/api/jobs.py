@@ -72,14 +72,17 @@ def submit_many(
     """
     if isinstance(jobs, (JobSpec, Mapping, str, os.PathLike)):
         raise InputError.at("jobs", "is one job", "give a list of jobs, or call submit")
+    jobs = [*jobs]
     submission = _submission(backend, queue, start_now=now)
-    problems = CollectedProblems()
-    prepared = []
-    for number, job in enumerate(jobs, 1):
-        with problems.noted(), _loaded(job, Path(f"<python, job {number}>")) as (spec, source):
-            prepared.append(prepare_spec(spec, source, submission))
-    problems.refuse()
-    return submit_all(prepared, submission.backend)
+    with submission.backend.for_many(len(jobs)) as for_many:
+        submission.backend = for_many
+        problems = CollectedProblems()
+        prepared = []
+        for number, job in enumerate(jobs, 1):
+            with problems.noted(), _loaded(job, Path(f"<python, job {number}>")) as (spec, source):
+                prepared.append(prepare_spec(spec, source, submission))
+        problems.refuse()
+        return submit_all(prepared, for_many)
 
 
 def plan(job: Job, *, queue: str | None = None, backend: str | None = None, refresh: bool = False) -> Plan:

@@ -169,15 +169,15 @@ def _one_round(config: Config, wanted: Sequence[Queue], as_json: bool) -> None:
         for note in one.notes:
             echo(f"{_stamp()} {one.queue.name}: {plain(note, 400)}", err=True)
         moved = [planned for planned in one.plans if planned.moved and may_move(planned.job, user)]
-        client = client_for(len(moved))
-        for planned in moved:
-            refused = move(planned, client)
-            if as_json:
-                row = to_json(_FIELDS, planned) | {"queue": one.queue.name, "refused": refused}
-                echo(json.dumps({"at": _stamp(), **row}))
-            else:
-                what = f"not moved: {plain(refused, 200)}" if refused else _moved(planned)
-                echo(f"{_stamp()} {one.queue.name}: job {planned.job.job_id} {what}")
+        with client_for(len(moved)) as client:
+            for planned in moved:
+                refused = move(planned, client)
+                if as_json:
+                    row = to_json(_FIELDS, planned) | {"queue": one.queue.name, "refused": refused}
+                    echo(json.dumps({"at": _stamp(), **row}))
+                else:
+                    what = f"not moved: {plain(refused, 200)}" if refused else _moved(planned)
+                    echo(f"{_stamp()} {one.queue.name}: job {planned.job.job_id} {what}")
 
 
 @contextlib.contextmanager

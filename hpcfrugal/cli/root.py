@@ -90,13 +90,23 @@ def root() -> None:
     """
 
 
-def _show(message: str, hint: str | None = None, notes: Sequence[str] = ()) -> None:
+def _show_notes(notes: Sequence[str]) -> None:
+    """Whole: they name each of the jobs that were submitted, however many."""
     for note in notes:
-        echo_note(note)
+        echo_note(note, sys.maxsize)
+
+
+def _show(message: str, hint: str | None = None, notes: Sequence[str] = ()) -> None:
+    _show_notes(notes)
     for line in message.splitlines() or [""]:
         echo(f"{click.style('error:', fg='red', bold=True)} {printable(line)}", err=True)
     if hint:
         echo(f"{click.style('hint:', fg='cyan')} {printable(hint)}", err=True)
+
+
+def _show_interrupt(notes: Sequence[str]) -> None:
+    _show_notes(notes)
+    echo("interrupted", err=True)
 
 
 def _show_usage(error: click.ClickException) -> None:
@@ -119,8 +129,10 @@ def _outcome(argv: list[str] | None) -> tuple[int, Callable[[], None] | None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return SetupError.exit_code, partial(_show, f"{where}{error.strerror or error}")
-    except (click.Abort, KeyboardInterrupt):
-        return 130, partial(echo, "interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        # click makes an Abort of it.
+        notes = getattr(error.__cause__ or error, "__notes__", ())
+        return 130, partial(_show_interrupt, notes)
     return (code if isinstance(code, int) else 0), None
 
 

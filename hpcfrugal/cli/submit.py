@@ -68,30 +68,32 @@ def submit_command(
     arguments = click.get_current_context().meta[_SCRIPT_ARGUMENTS]
     if arguments and len(jobs) > 1:
         raise click.UsageError("the arguments after `--` are those of one script; submit one at a time")
-    prepared = _prepare_all(jobs, Submission(chosen, config, start_now, queue, arguments))
+    submission = Submission(chosen, config, start_now, queue, arguments)
     if check:
         from hpcfrugal.cli.submit_check import check_with_slurm
 
-        check_with_slurm(prepared, chosen)
+        check_with_slurm(_prepare_all(jobs, submission), chosen)
         return
     noted = set[str]()
     if dry_run:
-        for job in prepared:
+        for job in _prepare_all(jobs, submission):
             echo(job.rendered.data, nl=False)
             _show_tasks(job, err=True)
             _show_plan(job, noted, err=True)
         return
-    if chosen.name != "local" and (ignored := ignored_options(os.environ)):
-        warn(f"not passed to Slurm: {', '.join(ignored)}; write such options into the job file")
-    for job in prepared:
-        _warn(job, job.warnings)
 
     def announce(job: Prepared, result: SubmittedJob) -> None:
         _warn(job, result.warnings[len(job.warnings) :])
         if not (wait and as_json):
             _announce(job, result, noted, as_json=as_json)
 
-    results = submit_all(prepared, chosen, announce)
+    with chosen.for_many(len(jobs)) as submission.backend:
+        prepared = _prepare_all(jobs, submission)
+        if chosen.name != "local" and (ignored := ignored_options(os.environ)):
+            warn(f"not passed to Slurm: {', '.join(ignored)}; write such options into the job file")
+        for job in prepared:
+            _warn(job, job.warnings)
+        results = submit_all(prepared, submission.backend, announce)
     if wait:
         from hpcfrugal.cli.waiting import wait_for
 

@@ -31,13 +31,13 @@ def make_private_folder(path: Path, *, exist_ok: bool = True) -> None:
         return
     # Who is not in the group cannot set the bit, and would lose it by chmod: only mkdir leaves it set. All threads have
     # one umask, and so have the jobs that they submit: only a child may have another one.
-    if _umask() & _OWN_AND_GROUP and _made_by_child(path):
+    if process_umask() & _OWN_AND_GROUP and _made_by_child(path):
         return
     path.mkdir(mode=_OWN_AND_GROUP, exist_ok=exist_ok)
 
 
-def _umask() -> int:
-    """That of this process; ``os.umask`` would change it."""
+def process_umask() -> int:
+    """The umask of this process, 0777 where it is not known; ``os.umask`` would change it for all threads."""
     with suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith("Umask:"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -83,8 +84,8 @@ class Backend(Protocol):
     submits_at_once: int
     """How many jobs it takes at the same time, from several threads."""
 
-    def for_many(self, jobs: int) -> Backend:
-        """The same, as it is best for so many submissions."""
+    def for_many(self, jobs: int) -> AbstractContextManager[Backend]:
+        """The same, as it is best for so many submissions. What that needs is done meanwhile, in a block."""
 
     def cluster(self) -> str:
         """The name of the cluster that this backend's job ids belong to."""

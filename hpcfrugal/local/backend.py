@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,9 +36,9 @@ class Local:
     def __init__(self, spool: Path) -> None:
         self._spool = spool
 
-    def for_many(self, jobs: int) -> Local:
+    def for_many(self, jobs: int) -> AbstractContextManager[Local]:
         """One way does for all."""
-        return self
+        return nullcontext(self)
 
     def cluster(self) -> str:
         """``local:`` and the host's name."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,11 +37,13 @@ class SlurmBackend:
         self._client = client or slurm_client()
         self._known: Cluster | None = None
 
-    def for_many(self, jobs: int) -> SlurmBackend:
+    @contextmanager
+    def for_many(self, jobs: int) -> Iterator[SlurmBackend]:
         """By pyslurm, where that can be used and pays."""
         from hpcfrugal.slurm.pyslurm_probe import client_for
 
-        return SlurmBackend(self._timeout_s, client_for(jobs))
+        with client_for(jobs) as client:
+            yield SlurmBackend(self._timeout_s, client)
 
     def cluster(self) -> str:
         """``ClusterName`` of slurm.conf.

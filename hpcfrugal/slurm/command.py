@@ -83,6 +83,7 @@ class SlurmCommand:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
+                process_group=0,  # Ctrl-C is for this process, which waits for the command or kills it
             )
         except OSError as error:
             submits = "; `submit --backend local` runs a job on this machine instead" if argv[0] == "sbatch" else ""

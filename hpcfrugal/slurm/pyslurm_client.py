@@ -11,23 +11,27 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.files import process_umask
 from hpcfrugal.core.host import host_name
 from hpcfrugal.core.units import expand_nodelist, parse_walltime
 from hpcfrugal.job.backend import Submitted
 from hpcfrugal.job.batch_script import directive_flags
 from hpcfrugal.job.slurm_time import parse_slurm_time
-from hpcfrugal.slurm.client import PendingAnswer, Request, SlurmClient
+from hpcfrugal.slurm.client import CommandClient, PendingAnswer, Request, SlurmClient
 from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.slurm.environment import submission_environment
 from hpcfrugal.slurm.nodes import HardwareRequest, NodeHardware
+from hpcfrugal.slurm.pyslurm_probe import why_not
+from hpcfrugal.slurm.pyslurm_process import PyslurmProcess, Reply
 from hpcfrugal.slurm.queue import PresentStates, QueueStates, listed_state
 from hpcfrugal.slurm.submission import SubmitJob
 from hpcfrugal.slurm.updates import HoldJob, ReleaseJob, UpdateJob
@@ -81,114 +85,119 @@ _BOOTSTRAPS = {
 """As ``set_env_from_opts`` in Slurm's src/common/env.c."""
 
 
-class _NotSet(tuple[str, ...]):
-    """No profile at all, as sbatch leaves it: pyslurm takes an empty list for "all of them"."""
-
-    def __bool__(self) -> bool:
-        return True
-
-
 class PyslurmClient:
-    """Asks Slurm by ``pyslurm``, the module, and passes what that cannot do to ``commands``."""
+    """Asks Slurm by pyslurm, and by ``commands`` what that cannot do; by these alone where pyslurm cannot be used."""
 
-    def __init__(self, pyslurm: Any, commands: SlurmClient) -> None:
-        self._pyslurm, self._commands = pyslurm, commands
+    def __init__(self, process: PyslurmProcess, commands: SlurmClient) -> None:
+        self._process, self._commands = process, commands
+        self._environments: dict[int, Mapping[str, str]] = {}
 
     def start(self, request: Request[_T]) -> PendingAnswer[_T]:
-        """See ``SlurmClient``. What pyslurm does is done when the answer is asked for."""
-        ask = self._own(request)
-        return self._commands.start(request) if ask is None else _Deferred(ask)
+        """See ``SlurmClient``."""
+        asked = None if self._unlike_sbatch is not None else self._asked(request)
+        return self._commands.start(request) if asked is None else _Asked(asked, request.timeout_s)
 
     def ask(self, request: Request[_T], timeout_s: float | None = None) -> _T:
         """See ``SlurmClient``."""
         with closing(self.start(request)) as pending:
             return pending.answer(timeout_s)
 
-    def _own(self, request: Request[_T]) -> Callable[[], _T] | None:
-        """What answers a request here; None for one that only a command can answer."""
-        ask: Callable[[], Any] | None = None
+    @cached_property
+    def _unlike_sbatch(self) -> str | None:
+        return why_not(self._process)
+
+    def _asked(self, request: Request[_T]) -> tuple[Future[Reply], Callable[[Reply], _T]] | None:
+        """The reply to a request, and what reads it; None for one that only a command can answer."""
+        ask = self._process.ask
+        asked: tuple[Future[Reply], Callable[[Reply], Any]] | None = None
         if isinstance(request, SubmitJob):
-            description = _description(request)
-            ask = None if description is None else partial(self._submit, description)
+            description = self._description(request)
+            asked = None if description is None else (ask("submit", description), _submitted)
         elif isinstance(request, UpdateJob) and request.job_id.isdigit():
-            ask = partial(self._update, request)
+            asked = (ask("update", int(request.job_id), _changes(request)), _refusal)
         elif isinstance(request, HoldJob) and request.job_id.isdigit():
-            ask = partial(self._hold, request)
+            word = "release" if isinstance(request, ReleaseJob) else "hold"
+            asked = (ask(word, int(request.job_id)), _refusal)
         elif isinstance(request, QueueStates):
-            ask = partial(self._states, request)
+            asked = (ask("jobs", [*request.job_ids]), partial(self._states, request))
         elif isinstance(request, HardwareRequest):
-            ask = self._hardware
-        return cast("Callable[[], _T] | None", ask)
+            asked = (ask("nodes"), _hardware)
+        return cast("tuple[Future[Reply], Callable[[Reply], _T]] | None", asked)
 
-    def _submit(self, description: Mapping[str, Any]) -> Submitted:
-        try:
-            job_id = self._pyslurm.JobSubmitDescription(**description).submit()
-        except self._pyslurm.RPCError as error:
-            if error.errno == _NOT_CONNECTED:
-                raise SetupError(f"Slurm cannot be reached: {error}") from None
-            if error.errno in _COMMUNICATION:
-                raise NoAnswer(f"Slurm did not answer: {error}") from None
-            raise SetupError(f"Slurm refused the job: {error}") from None
-        return Submitted(cluster="", job_id=str(job_id))
-
-    def _update(self, request: UpdateJob) -> str | None:
-        try:
-            self._pyslurm.Job(int(request.job_id)).modify(self._pyslurm.JobSubmitDescription(**_changes(request)))
-        except self._pyslurm.RPCError as error:
-            return str(error)
-        return None
-
-    def _hold(self, request: HoldJob) -> str | None:
-        job = self._pyslurm.Job(int(request.job_id))
-        try:
-            job.release() if isinstance(request, ReleaseJob) else job.hold()
-        except self._pyslurm.RPCError as error:
-            return str(error)
-        return None
-
-    def _states(self, request: QueueStates) -> PresentStates:
-        wanted = frozenset(request.job_ids)
-        try:
-            jobs = self._pyslurm.Jobs.load().values()
-        except self._pyslurm.RPCError as error:
-            return PresentStates((), f"Slurm does not answer: {error}")
-        found = []
-        for job in jobs:
-            if str(job.id) in wanted or str(job.array_id) in wanted:
-                if job.array_tasks_waiting is not None:
-                    return self._commands.ask(request)  # squeue lists each task that waits
-                found.append(listed_state(_row(job)))
-        return PresentStates(found, None)
-
-    def _hardware(self) -> Mapping[str, NodeHardware]:
-        try:
-            nodes = self._pyslurm.Nodes.load().values()
-        except self._pyslurm.RPCError as error:
-            raise SetupError(f"Slurm does not answer: {error}") from None
-        return {
-            node.name: NodeHardware(
-                node.total_cpus,
-                node.sockets * node.cores_per_socket or None,
-                node.real_memory,
-                ",".join(f"{name}:{count}" for name, count in (node.configured_gres or {}).items()) or None,
-                ",".join(node.available_features or ()) or None,
+    def _description(self, request: SubmitJob) -> dict[str, Any] | None:
+        found = _description(request)
+        if found is not None:
+            cpus = found["cpus_per_task"]
+            # All jobs of a submission are given the same.
+            found["environment"] = self._environments.get(cpus) or self._environments.setdefault(
+                cpus, _environment(cpus)
             )
-            for node in nodes
-        }
+        return found
+
+    def _states(self, request: QueueStates, reply: Reply) -> PresentStates:
+        if "error" in reply:
+            return PresentStates((), f"Slurm does not answer: {reply['error']}")
+        if any(job["array_tasks_waiting"] is not None for job in reply["answer"]):
+            return self._commands.ask(request)  # squeue lists each task that waits
+        return PresentStates([listed_state(_row(job)) for job in reply["answer"]], None)
 
 
-class _Deferred(Generic[_T]):
-    """A request that is sent when its answer is asked for."""
+@contextmanager
+def pyslurm_client() -> Iterator[SlurmClient]:
+    """A client by pyslurm, whose process is started at once and ends with the block."""
+    with PyslurmProcess() as process:
+        yield PyslurmClient(process, CommandClient())
 
-    def __init__(self, ask: Callable[[], _T]) -> None:
-        self._ask = ask
+
+class _Asked(Generic[_T]):
+    """A request that pyslurm was asked."""
+
+    def __init__(self, asked: tuple[Future[Reply], Callable[[Reply], _T]], longest_s: float) -> None:
+        (self._reply, self._read), self._longest_s = asked, longest_s
 
     def answer(self, timeout_s: float | None = None) -> _T:
-        """See ``PendingAnswer``; the time limit is that of slurm.conf (MessageTimeout)."""
-        return self._ask()
+        """See ``PendingAnswer``."""
+        limit_s = min(self._longest_s, self._longest_s if timeout_s is None else timeout_s)
+        try:
+            reply = self._reply.result(limit_s)
+        except TimeoutError:
+            raise NoAnswer(
+                f"Slurm did not answer within {round(limit_s, 1):g} s", hint="the Slurm controller may be busy or down"
+            ) from None
+        return self._read(reply)
 
     def close(self) -> None:
-        """Nothing was started."""
+        """What was asked cannot be taken back."""
+
+
+def _submitted(reply: Reply) -> Submitted:
+    if "error" not in reply:
+        return Submitted(cluster="", job_id=str(reply["answer"]))
+    error, errno = reply["error"], reply["errno"]
+    if errno == _NOT_CONNECTED:
+        raise SetupError(f"Slurm cannot be reached: {error}")
+    if errno in _COMMUNICATION:
+        raise NoAnswer(f"Slurm did not answer: {error}")
+    raise SetupError(f"Slurm refused the job: {error}")
+
+
+def _refusal(reply: Reply) -> str | None:
+    return reply.get("error")
+
+
+def _hardware(reply: Reply) -> Mapping[str, NodeHardware]:
+    if "error" in reply:
+        raise SetupError(f"Slurm does not answer: {reply['error']}")
+    return {
+        node["name"]: NodeHardware(
+            node["total_cpus"],
+            node["sockets"] * node["cores_per_socket"] or None,
+            node["real_memory"],
+            ",".join(f"{name}:{count}" for name, count in (node["configured_gres"] or {}).items()) or None,
+            ",".join(node["available_features"] or ()) or None,
+        )
+        for node in reply["answer"]
+    }
 
 
 def _changes(request: UpdateJob) -> dict[str, Any]:
@@ -196,28 +205,31 @@ def _changes(request: UpdateJob) -> dict[str, Any]:
     return {"begin_time": int(start.timestamp()), **({} if request.comment is None else {"comment": request.comment})}
 
 
-def _row(job: Any) -> dict[str, Any]:
+def _row(job: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of squeue that ``listed_state`` reads."""
 
-    def moment(seconds: int | None) -> datetime | None:
-        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    def moment(key: str) -> datetime | None:
+        return datetime.fromtimestamp(job[key], UTC) if job[key] else None
+
+    def word(key: str) -> str | None:
+        return None if job[key] is None else str(job[key])
 
     return {
-        "job_id": str(job.id),
-        "array_job_id": None if job.array_id is None else str(job.array_id),
-        "array_task_id": None if job.array_task_id is None else str(job.array_task_id),
-        "state": job.state,
-        "submit_at": moment(job.submit_time),
-        "start_at": moment(job.start_time),
-        "end_at": moment(job.end_time),
-        "partition": job.partition,
-        "account": job.account,
-        "qos": job.qos,
-        "user": job.user_name,
-        "alloc_cpus": job.cpus,
-        "held": job.priority == 0,
-        "nodes": tuple(expand_nodelist(job.allocated_nodes)) if job.allocated_nodes else (),
-        "reason": None if job.state_reason in (None, "None") else job.state_reason,
+        "job_id": str(job["id"]),
+        "array_job_id": word("array_id"),
+        "array_task_id": word("array_task_id"),
+        "state": job["state"],
+        "submit_at": moment("submit_time"),
+        "start_at": moment("start_time"),
+        "end_at": moment("end_time"),
+        "partition": job["partition"],
+        "account": job["account"],
+        "qos": job["qos"],
+        "user": job["user_name"],
+        "alloc_cpus": job["cpus"],
+        "held": job["priority"] == 0,
+        "nodes": tuple(expand_nodelist(job["allocated_nodes"])) if job["allocated_nodes"] else (),
+        "reason": None if job["state_reason"] in (None, "None") else job["state_reason"],
     }
 
 
@@ -254,8 +266,6 @@ def _description(request: SubmitJob) -> dict[str, Any] | None:
             found[key] = str(Path(found.get("working_directory", here), found[key]))
     return {
         "working_directory": here,
-        "profile_types": _NotSet(),
-        "environment": _environment(found["cpus_per_task"]),
         **found,
         "script": str(request.script),
         "script_args": [str(request.script)],
@@ -265,8 +275,7 @@ def _description(request: SubmitJob) -> dict[str, Any] | None:
 def _environment(cpus_per_task: int) -> dict[str, str]:
     """The environment of the job, with what sbatch adds to that of the submission."""
     own = submission_environment(os.environ)
-    umask = os.umask(0)
-    os.umask(umask)
+    umask = process_umask()
     found = {
         **own,
         "SLURM_SUBMIT_DIR": os.getcwd(),

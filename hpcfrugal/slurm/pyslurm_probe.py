@@ -1,65 +1,61 @@
-"""Whether pyslurm can be used here, which a process of its own tries: without a usable slurm.conf its import ends the
-process that does it, after a minute and without an exception.
-"""
+"""Whether Slurm is asked by pyslurm here, and for how many requests."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hpcfrugal.core.errors import SetupError
 from hpcfrugal.slurm.client import CommandClient, SlurmClient
-from hpcfrugal.slurm.environment import query_environment
+
+if TYPE_CHECKING:
+    from hpcfrugal.slurm.pyslurm_process import PyslurmProcess
 
 RELEASES = ("25.11",)
 """Releases of Slurm on which jobs of pyslurm were found to be those of sbatch, by `scripts/pyslurm-lab`."""
 
-_TIMEOUT_S = 5.0
-
-_PROBE = """
-import json, pyslurm
-config = pyslurm.slurmctld.Config.load().to_dict()
-print(json.dumps({"pyslurm": pyslurm.__version__, **{key: value for key, value in config.items() if key in %r}}))
-"""
-_FACTS = (
-    "version",
-    "cli_filter_plugins",
-    "plugin_stack_config",
-    "propagate_resource_limits",
-    "propagate_resource_limits_except",
-    "mpi_parameters",
-    "task_plugin_parameters",
-)
+_MANY = 40
+"""From so many requests on it pays to start pyslurm, which takes a few tenths of a second."""
 
 
-@cache
 def why_not_pyslurm() -> str | None:
     """Why jobs go to Slurm by its commands alone; None where pyslurm can be used."""
-    if importlib.util.find_spec("pyslurm") is None:
+    if not _installed():
         return "pyslurm is not installed"
+    from hpcfrugal.slurm.pyslurm_process import PyslurmProcess
+
+    with PyslurmProcess() as process:
+        return why_not(process)
+
+
+def why_not(process: PyslurmProcess) -> str | None:
+    """The same, by a process that was started."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _PROBE % (_FACTS,)],
-            env=query_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"pyslurm did not find Slurm within {_TIMEOUT_S:g} s"
-    lines = done.stdout.splitlines()
-    if done.returncode or not lines:
-        reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        return f"pyslurm does not work here: {reason[0][:200]}"
-    return _unlike_sbatch(json.loads(lines[-1]))
+        return _unlike_sbatch(process.configuration())
+    except SetupError as error:
+        return error.message
+
+
+@contextmanager
+def client_for(requests: int) -> Iterator[SlurmClient]:
+    """The client for so many requests: by pyslurm for many where it can be used, else by Slurm's commands.
+
+    What pyslurm needs is done meanwhile: what can be prepared before the first request is prepared within the block.
+    """
+    if requests < _MANY or not _installed():
+        yield CommandClient()
+        return
+    from hpcfrugal.slurm.pyslurm_client import pyslurm_client
+
+    with pyslurm_client() as client:
+        yield client
+
+
+def _installed() -> bool:
+    return importlib.util.find_spec("pyslurm") is not None
 
 
 def _unlike_sbatch(facts: Mapping[str, Any]) -> str | None:
@@ -81,19 +77,3 @@ def _unlike_sbatch(facts: Mapping[str, Any]) -> str | None:
     if "oomkillstep" in str(facts.get("task_plugin_parameters")).lower():
         return "TaskPluginParam has OOMKillStep, which pyslurm would turn off"
     return None
-
-
-_MANY = 40
-"""From so many requests on it pays to look for pyslurm, which takes a few tenths of a second."""
-
-
-def client_for(requests: int) -> SlurmClient:
-    """The client for so many requests: pyslurm for many where it can be used, else Slurm's commands."""
-    commands = CommandClient()
-    if requests < _MANY or why_not_pyslurm() is not None:
-        return commands
-    import pyslurm
-
-    from hpcfrugal.slurm.pyslurm_client import PyslurmClient
-
-    return PyslurmClient(pyslurm, commands)

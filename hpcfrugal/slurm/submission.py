@@ -43,7 +43,7 @@ class SubmitJob(Request[Submitted]):
         """
         Raises:
             SetupError: sbatch refused the job, or Slurm cannot be reached.
-            NoAnswer: sbatch printed something else than a job id: the job may be in the queue.
+            NoAnswer: sbatch printed something else than a job id, or was killed: the job may be in the queue.
         """
         # Where there is an id the job is in the queue, whatever the exit code.
         submitted = self.partial_answer(result)
@@ -51,6 +51,8 @@ class SubmitJob(Request[Submitted]):
             return submitted
         if result.code == 0:
             raise NoAnswer(f"sbatch answered {result.out.strip()!r}, which is not a job id")
+        if result.code < 0:
+            raise NoAnswer(f"sbatch was ended by signal {-result.code}")
         if "configuration source" in result.err or "Unable to contact" in result.err:
             raise SetupError(
                 f"Slurm cannot be reached: {fatal_line(result.err)}",

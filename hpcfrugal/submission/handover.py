@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
@@ -46,54 +50,85 @@ def submit_all(
 ) -> list[SubmittedJob]:
     """Submit several jobs, as many at a time as the backend takes; ``on_submitted`` gets each in the order of ``jobs``.
 
-    Where one is refused, no further one is begun. The error names its source, and has a note on what became of the
-    others.
+    Where one is refused, or on Ctrl-C, no further one is begun, and those that were begun get their answer. The error
+    names the job, and has a note on what became of the others.
 
     Raises:
         SetupError: as for ``submit_prepared``.
+        KeyboardInterrupt: on Ctrl-C, a second one at once.
     """
-    handover = _Handover(jobs, backend.for_many(len(jobs)))
+    handover = _Handover(jobs, backend)
     # These count on the order in which Slurm got to see them.
     ordered = any((job.spec.resources.dependency or "").startswith("singleton") for job in jobs)
     at_once = 1 if ordered else min(backend.submits_at_once, len(jobs))
     done: dict[str, SubmittedJob] = {}
-    failed: tuple[Prepared, HpcfrugalError] | None = None
-    for job, outcome in _outcomes(handover.submit, jobs, at_once):
-        if isinstance(outcome, HpcfrugalError):
-            failed = failed or (job, outcome)
-            continue
-        done[job.run_id] = outcome
-        if on_submitted is not None:
-            on_submitted(job, outcome)
-    if failed is not None:
-        job, error = failed
+    failed: dict[str, HpcfrugalError] = {}
+    stop = Event()
+    with _interrupt_sets(stop) as interrupts:
+        for job, outcome in _outcomes(handover.submit, jobs, at_once, stop):
+            if isinstance(outcome, HpcfrugalError):
+                failed[job.run_id] = outcome
+                continue
+            done[job.run_id] = outcome
+            if on_submitted is not None:
+                on_submitted(job, outcome)
+    first = next((job for job in jobs if job.run_id in failed), None)
+    error: BaseException | None = None
+    if first is not None:
+        error = failed[first.run_id]
         if len(jobs) > 1:
-            error.name_place(printable(str(job.source)))
-            error.add_note(_what_became(jobs, done, job))
+            failed[first.run_id].name_place(printable(str(first.source)))
+    elif interrupts:
+        error = KeyboardInterrupt()
+    if error is not None:
+        if len(jobs) > 1:
+            error.add_note(_what_became([job for job in jobs if job is not first], done, failed))
         raise error
     return [done[job.run_id] for job in jobs]
 
 
-def _outcomes(
-    submit: Callable[[Prepared], SubmittedJob], jobs: Sequence[Prepared], at_once: int
-) -> Iterator[tuple[Prepared, SubmittedJob | HpcfrugalError]]:
-    """What became of each job, in their order, until one is refused; then of those that were being submitted."""
+@contextmanager
+def _interrupt_sets(stop: Event) -> Iterator[Sequence[int]]:
+    """Within the block the first Ctrl-C sets ``stop``, and is in the list, in place of an exception in the middle of a
+    submission; a second one is as always.
+    """
+    seen: list[int] = []
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
 
-    refused = False
+    def note(number: int, _: object) -> None:
+        seen.append(number)
+        stop.set()
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _outcomes(
+    submit: Callable[[Prepared], SubmittedJob], jobs: Sequence[Prepared], at_once: int, stop: Event
+) -> Iterator[tuple[Prepared, SubmittedJob | HpcfrugalError]]:
+    """What became of each job, in their order, until one is refused or ``stop`` is set; then of those that were being
+    submitted.
+    """
 
     def attempt(job: Prepared) -> SubmittedJob | HpcfrugalError:
-        nonlocal refused
         try:
             return submit(job)
         except HpcfrugalError as error:
-            refused = True
+            stop.set()
             return error
 
     if at_once <= 1:
         for job in jobs:
-            yield job, attempt(job)
-            if refused:
+            if stop.is_set():
                 return
+            yield job, attempt(job)
         return
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -105,15 +140,22 @@ def _outcomes(
         while running:
             job, future = running.popleft()
             outcome = future.result()
-            if not refused:
+            if not stop.is_set():
                 running.extend((following, pool.submit(attempt, following)) for following in islice(waiting, 1))
             yield job, outcome
 
 
-def _what_became(jobs: Sequence[Prepared], done: Mapping[str, SubmittedJob], failed: Prepared) -> str:
-    submitted = [f"{printable(str(job.source))} (job {done[job.run_id].job_id})" for job in jobs if job.run_id in done]
-    rest = [printable(str(job.source)) for job in jobs if job.run_id not in done and job is not failed]
-    return f"submitted: {', '.join(submitted) or 'none'}; not submitted: {', '.join(rest) or 'no other'}"
+def _what_became(
+    jobs: Sequence[Prepared], done: Mapping[str, SubmittedJob], failed: Mapping[str, HpcfrugalError]
+) -> str:
+    names = {job.run_id: printable(str(job.source)) for job in jobs}
+    submitted = [f"{names[job.run_id]} (job {done[job.run_id].job_id})" for job in jobs if job.run_id in done]
+    unknown = [names[job.run_id] for job in jobs if isinstance(failed.get(job.run_id), NoAnswer)]
+    rest = [name for run_id, name in names.items() if run_id not in done and name not in unknown]
+    parts = [f"submitted: {', '.join(submitted) or 'none'}"]
+    if unknown:
+        parts.append(f"perhaps submitted, as Slurm did not answer: {', '.join(unknown)}")
+    return "; ".join([*parts, f"not submitted: {', '.join(rest) or 'no other'}"])
 
 
 class _Handover:

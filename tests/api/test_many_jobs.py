@@ -85,6 +85,33 @@ def test_from_python(slurm: FakeSlurm, box: Sandbox) -> None:
     assert refused.value.__notes__ == ["submitted: <python, job 1> (job 101); not submitted: no other"]
 
 
+def test_what_is_being_submitted_on_ctrl_c_gets_its_answer(slurm: FakeSlurm, box: Sandbox) -> None:
+    # Each has a group of its own: a terminal sends the signal to the group of `submit`.
+    alone = "[ $(cut -d ' ' -f 5 /proc/$$/stat) = $$ ] || exit 1"
+    slurm.answer("sbatch", then=f"{_NUMBER}; {alone}; [ $number = 2 ] && kill -INT $PPID; sleep 0.3; echo 10$number")
+    paths = files(box, 12)
+    done = box.run("submit", *paths)
+    assert done.code == 130
+    begun = len(slurm.calls("sbatch"))
+    assert 8 <= begun < 12
+    submissions = ", ".join(f"{path} (job 10{number})" for number, path in enumerate(paths[:begun], 1))
+    rest = ", ".join(map(str, paths[begun:]))
+    assert done.err.split("\n")[-3:] == [f"note: submitted: {submissions}; not submitted: {rest}", "interrupted", ""]
+    assert len(submitted(box.spool)) == begun == len(list(box.spool.glob("2*/*")))
+
+
+def test_jobs_that_may_be_in_the_queue_are_not_called_not_submitted(slurm: FakeSlurm, box: Sandbox) -> None:
+    killed = "[ $number = 1 ] && exit 1; [ $number = 2 ] && kill -KILL $$"
+    slurm.answer("sbatch", then=f"{_NUMBER}; sleep 0.2; {killed}; echo 10$number")
+    with pytest.raises(SetupError, match=r"^<python, job 1>: sbatch refused the job: ") as refused:
+        hpcfrugal.submit_many([{"command": "true", "name": f"job{number}"} for number in (1, 2, 3)])
+    assert refused.value.__notes__ == [
+        "submitted: <python, job 3> (job 103); perhaps submitted, as Slurm did not answer: <python, job 2>; not "
+        "submitted: no other"
+    ]
+    assert len(list(box.spool.glob("2*/*"))) == 2
+
+
 def test_every_mistake_of_all_jobs_before_the_first_is_submitted(slurm: FakeSlurm, box: Sandbox) -> None:
     bad = [{"command": "true"}, {"comand": "true"}, {"command": "true", "resources": {"nodes": -1}}]
     with pytest.raises(InputError) as caught:

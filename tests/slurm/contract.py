@@ -239,16 +239,21 @@ def main(folder: Path, *only: str) -> int:
     if (why_not := why_not_pyslurm()) is not None:
         print(f"contract: {why_not}", file=sys.stderr)
         return 1
-    clients = {"commands": CommandClient(), "pyslurm": client_for(1000)}
-    outcomes = {name: run_checks(client, folder / "jobs") for name, client in clients.items()}
+    with client_for(1000) as pyslurm:
+        return compare({"commands": CommandClient(), "pyslurm": pyslurm}, folder / "jobs")
+
+
+def compare(clients: Mapping[str, SlurmClient], folder: Path) -> int:
+    """Print the table; returns 1 where a check failed or the same job differs."""
+    outcomes = {name: run_checks(client, folder) for name, client in clients.items()}
     print(f"{'check':12}" + "".join(f"  {name:10}" for name in clients))
     for check in CHECKS:
         name = check.__name__.removeprefix("check_")
         print(f"{name:12}" + "".join(f"  {outcome[name]:10}" for outcome in outcomes.values()))
-    trials = [Trial(client, folder / "jobs") for client in clients.values()]
-    unlike = differences(trials[0], trials[1], folder / "jobs")
+    one, other = (Trial(client, folder) for client in clients.values())
+    unlike = differences(one, other, folder)
     print(f"{'same job':12}  {'ok' if not unlike else chr(10).join(unlike)}")
-    for name, rate in rates_of(clients, folder / "jobs").items():
+    for name, rate in rates_of(clients, folder).items():
         print(f"{name:20}{rate:8.0f} jobs/s")
     return int(bool(unlike) or any(text != "ok" for outcome in outcomes.values() for text in outcome.values()))
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fake_slurm import FakeSlurm
 
 from hpcfrugal.core.errors import SetupError
-from hpcfrugal.slurm import pyslurm_probe
+from hpcfrugal.slurm import pyslurm_probe, pyslurm_process, pyslurm_worker
 from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.client import CommandClient
 from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.slurm.pyslurm_client import PyslurmClient
+from hpcfrugal.slurm.pyslurm_process import PyslurmProcess
 from hpcfrugal.slurm.submission import SubmitJob
 from hpcfrugal.slurm.updates import HoldJob, ReleaseJob, UpdateJob
 
@@ -74,6 +77,26 @@ class FakePyslurm:
         return SimpleNamespace(modify=modify, hold=partial(change, "hold"), release=partial(change, "release"))
 
 
+class InThisProcess:
+    """What the worker answers, without a process."""
+
+    def __init__(self, module: FakePyslurm) -> None:
+        self._module = module
+
+    def configuration(self) -> dict[str, Any]:
+        return FACTS
+
+    def ask(self, question: str, *arguments: Any) -> Future[dict[str, Any]]:
+        reply: Future[dict[str, Any]] = Future()
+        reply.set_result(pyslurm_worker.answer(self._module, *json.loads(json.dumps([question, *arguments]))))
+        return reply
+
+
+def client(module: FakePyslurm) -> PyslurmClient:
+    process: Any = InThisProcess(module)
+    return PyslurmClient(process, CommandClient())
+
+
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     fake = FakeSlurm(tmp_path / "slurm")
@@ -99,7 +122,7 @@ def test_a_job_of_known_options_goes_by_pyslurm(
     monkeypatch.setenv("HYDRA_BOOTSTRAP", "ssh")
     module = FakePyslurm()
     more = "#SBATCH --time=1:30\n#SBATCH --hold --no-requeue\n#SBATCH --output=logs/%j.out --comment='a b'\n"
-    answer = PyslurmClient(module, CommandClient()).ask(script(HEAD + more))
+    answer = client(module).ask(script(HEAD + more))
     assert (answer.job_id, commands.calls()) == ("17", [])
     (job,) = module.submitted
     environment = job.pop("environment")
@@ -129,7 +152,7 @@ def test_a_job_of_known_options_goes_by_pyslurm(
 )
 def test_any_other_job_goes_by_sbatch(commands: FakeSlurm, script: Callable[[str], SubmitJob], lines: str) -> None:
     module = FakePyslurm()
-    assert PyslurmClient(module, CommandClient()).ask(script(lines)).job_id == "99"
+    assert client(module).ask(script(lines)).job_id == "99"
     assert (module.submitted, len(commands.calls("sbatch"))) == ([], 1)
 
 
@@ -137,7 +160,7 @@ def test_within_a_job_all_go_by_sbatch(
     commands: FakeSlurm, script: Callable[[str], SubmitJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "5")  # pyslurm would pass it on
-    assert PyslurmClient(FakePyslurm(), CommandClient()).ask(script(HEAD)).job_id == "99"
+    assert client(FakePyslurm()).ask(script(HEAD)).job_id == "99"
 
 
 @pytest.mark.parametrize(
@@ -152,30 +175,30 @@ def test_errors(script: Callable[[str], SubmitJob], errno: int, kind: type[Setup
     module = FakePyslurm()
     module.error = RPCError(errno, "why")
     with pytest.raises(SetupError) as refused:
-        PyslurmClient(module, CommandClient()).ask(script(HEAD))
+        client(module).ask(script(HEAD))
     assert (type(refused.value), refused.value.message) == (kind, message)
 
 
 def test_an_update_of_the_start() -> None:
     module = FakePyslurm()
-    client = PyslurmClient(module, CommandClient())
+    one = client(module)
     at = datetime(2026, 11, 29, tzinfo=UTC)
-    assert client.ask(UpdateJob("5", at, "moved")) is None
+    assert one.ask(UpdateJob("5", at, "moved")) is None
     assert module.changed == [(5, {"begin_time": int(at.timestamp()), "comment": "moved"})]
     module.error = RPCError(2017, "Invalid job id specified")
-    assert client.ask(UpdateJob("5", at)) == "Invalid job id specified"
+    assert one.ask(UpdateJob("5", at)) == "Invalid job id specified"
 
 
 def test_a_job_is_held_and_released_and_tasks_of_an_array_by_commands(commands: FakeSlurm) -> None:
     module = FakePyslurm()
-    client = PyslurmClient(module, CommandClient())
+    one = client(module)
     for request in (HoldJob("5"), ReleaseJob("5"), HoldJob("6_[1-3]"), UpdateJob("6_1", "now")):
-        assert client.ask(request) is None
+        assert one.ask(request) is None
     assert module.changed == [(5, "hold"), (5, "release")]
     told = [call[:-2] for call in commands.calls("scontrol")]
     assert told == [["hold", "6_[1-3]"], ["update", "JobId=6_1", "StartTime=now"]]
     module.error = RPCError(2017, "Invalid job id specified")
-    assert client.ask(HoldJob("5")) == "Invalid job id specified"
+    assert one.ask(HoldJob("5")) == "Invalid job id specified"
 
 
 @pytest.mark.parametrize(
@@ -198,35 +221,113 @@ def test_clusters_on_which_its_jobs_would_differ(changes: dict[str, Any], why_no
     assert pyslurm_probe._unlike_sbatch({**FACTS, **changes}) == why_not
 
 
+MODULE = f"""\
+import os, time, types
+__version__ = "25.11.2"
+class RPCError(Exception):
+    pass
+class Config:
+    load = staticmethod(lambda: Config())
+    to_dict = lambda self: {FACTS!r}
+slurmctld = types.SimpleNamespace(Config=Config)
+print("what a library prints", flush=True)
+"""
+"""A module called pyslurm with what decides whether it can be used."""
+
+
 @pytest.fixture
 def module_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a module called pyslurm on the path, for the process that tries it."""
+    """Puts a module called pyslurm on the path, for the process that uses it."""
 
     def write(text: str) -> None:
         (tmp_path / "pyslurm.py").write_text(text)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.syspath_prepend(str(tmp_path))
 
-    monkeypatch.setattr(pyslurm_probe, "_TIMEOUT_S", 2.0)
-    pyslurm_probe.why_not_pyslurm.cache_clear()
-    monkeypatch.setattr(pyslurm_probe, "why_not_pyslurm", pyslurm_probe.why_not_pyslurm.__wrapped__)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # written again within a second
     return write
 
 
-def test_it_is_tried_in_a_process_of_its_own(module_that: Callable[[str], None]) -> None:
-    module_that("import os, sys; sys.stderr.write('fatal: no slurm.conf\\n'); os._exit(1)")
+def test_it_is_tried_in_a_process_of_its_own(
+    module_that: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module_that("import os, sys; sys.stderr.write('fatal: no slurm.conf\\n'); sys.stderr.flush(); os._exit(1)")
     assert pyslurm_probe.why_not_pyslurm() == "pyslurm does not work here: fatal: no slurm.conf"
-    module_that("import time; time.sleep(60)")
-    assert pyslurm_probe.why_not_pyslurm() == "pyslurm did not find Slurm within 2 s"
-    config = f"class Config:\n load = staticmethod(lambda: Config())\n to_dict = lambda self: {FACTS!r}\n"
-    module_that(f"import types\n__version__ = '25.11.2'\n{config}slurmctld = types.SimpleNamespace(Config=Config)\n")
+    module_that("import os; os._exit(1)")
+    assert pyslurm_probe.why_not_pyslurm() == "pyslurm does not work here: exit code 1"
+    module_that(MODULE)
     assert pyslurm_probe.why_not_pyslurm() is None
-    assert isinstance(pyslurm_probe.client_for(40), PyslurmClient)
-    assert isinstance(pyslurm_probe.client_for(39), CommandClient)
-    assert isinstance(sys.modules.pop("pyslurm"), ModuleType)
+    module_that("import time; time.sleep(60)")
+    monkeypatch.setattr(pyslurm_process, "_TIMEOUT_S", 0.2)
+    assert pyslurm_probe.why_not_pyslurm() == "pyslurm did not find Slurm within 0.2 s"
+    assert "pyslurm" not in sys.modules
+
+
+SUBMITS = f"""\
+{MODULE}
+class JobSubmitDescription:
+    def __init__(self, name, **values):
+        self.name = name
+    def submit(self):
+        if self.name == "ends":
+            os.write(2, b"fatal: no memory")
+            os._exit(3)
+        time.sleep(0.1)
+        return int(self.name)
+"""
+
+
+def test_questions_are_answered_in_order_until_it_ends(module_that: Callable[[str], None]) -> None:
+    """Of those that had no answer then, only the first can be in the queue."""
+    module_that(SUBMITS)
+    with PyslurmProcess() as process:
+        assert process.configuration()["version"] == "25.11.7"
+        *answered, begun, not_begun = [process.ask("submit", {"name": name}) for name in ("1", "2", "ends", "3")]
+        assert [one.result(20) for one in answered] == [{"answer": 1}, {"answer": 2}]
+        message = "pyslurm does not work here: fatal: no memory"
+        for reply, kind in ((begun, NoAnswer), (not_begun, SetupError)):
+            error = reply.exception(20)
+            assert (type(error), str(error)) == (kind, message)
+        with pytest.raises(SetupError, match="has ended"):
+            process.ask("submit", {"name": "4"})
+
+
+def test_what_it_was_asked_is_done_when_nobody_waits_any_more(
+    module_that: Callable[[str], None], tmp_path: Path
+) -> None:
+    module_that(SUBMITS.replace("return int(", f"open({str(tmp_path / 'done')!r}, 'w').close(); return int("))
+    with PyslurmProcess() as process:
+        process.configuration()
+        reply = process.ask("submit", {"name": "1"})
+    assert reply.result(20) == {"answer": 1}
+    assert (tmp_path / "done").exists()
+
+
+def test_a_value_that_it_does_not_take(module_that: Callable[[str], None]) -> None:
+    module_that(SUBMITS)
+    with PyslurmProcess() as process:
+        assert process.ask("submit", {"name": "x"}).result(20) == {
+            "error": "ValueError: invalid literal for int() with base 10: 'x'", "errno": None,
+        }  # fmt: skip
+
+
+def test_many_requests_go_by_it(
+    module_that: Callable[[str], None], commands: FakeSlurm, script: Callable[[str], SubmitJob]
+) -> None:
+    module_that(SUBMITS)
+    jobs = HEAD.replace("=x", "=40")
+    for requests, job_id, called in ((40, "40", 0), (39, "99", 1)):
+        with pyslurm_probe.client_for(requests) as one:
+            assert one.ask(script(jobs)).job_id == job_id
+        assert len(commands.calls("sbatch")) == called
+    module_that(SUBMITS.replace("25.11.7", "26.05.1"))
+    with pyslurm_probe.client_for(40) as one:
+        assert one.ask(script(jobs)).job_id == "99"
 
 
 def test_without_it_many_jobs_go_by_commands() -> None:
     assert pyslurm_probe.why_not_pyslurm() == "pyslurm is not installed"
-    assert isinstance(pyslurm_probe.client_for(40), CommandClient)
-    assert SlurmBackend().for_many(40).name == "slurm_cli"
+    with pyslurm_probe.client_for(40) as one:
+        assert isinstance(one, CommandClient)
+    with SlurmBackend().for_many(40) as backend:
+        assert backend.name == "slurm_cli"
