@@ -86,7 +86,9 @@ _BOOTSTRAPS = {
 
 
 class PyslurmClient:
-    """Asks Slurm by pyslurm, and by ``commands`` what that cannot do; by these alone where pyslurm cannot be used."""
+    """Asks Slurm by pyslurm, and by ``commands`` what that cannot do, all that is asked before its process has begun, and
+    everything where pyslurm cannot be used.
+    """
 
     def __init__(self, process: PyslurmProcess, commands: SlurmClient) -> None:
         self._process, self._commands = process, commands
@@ -94,7 +96,7 @@ class PyslurmClient:
 
     def start(self, request: Request[_T]) -> PendingAnswer[_T]:
         """See ``SlurmClient``."""
-        asked = None if self._unlike_sbatch is not None else self._asked(request)
+        asked = self._asked(request) if self._process.has_begun and self._unlike_sbatch is None else None
         return self._commands.start(request) if asked is None else _Asked(asked, request.timeout_s)
 
     def ask(self, request: Request[_T], timeout_s: float | None = None) -> _T:

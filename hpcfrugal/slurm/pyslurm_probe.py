@@ -41,9 +41,8 @@ def why_not(process: PyslurmProcess) -> str | None:
 
 @contextmanager
 def client_for(requests: int) -> Iterator[SlurmClient]:
-    """The client for so many requests: by pyslurm for many where it can be used, else by Slurm's commands.
-
-    What pyslurm needs is done meanwhile: what can be prepared before the first request is prepared within the block.
+    """The client for so many requests: by pyslurm for many, once it is ready and where it can be used, else by Slurm's
+    commands.
     """
     if requests < _MANY or not _installed():
         yield CommandClient()

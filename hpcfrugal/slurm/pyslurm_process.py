@@ -68,6 +68,11 @@ class PyslurmProcess:
         if not asked:  # else it ends when it has done what it was asked
             self._reader.join()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether ``configuration`` would not wait."""
+        return self._first.done()
+
     def configuration(self) -> Mapping[str, Any]:
         """What decides whether pyslurm can be used: its version, and what Slurm has for ``pyslurm_worker.FACTS``.
 

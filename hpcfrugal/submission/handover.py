@@ -55,7 +55,7 @@ def submit_all(
 
     Raises:
         SetupError: as for ``submit_prepared``.
-        KeyboardInterrupt: on Ctrl-C, a second one at once.
+        KeyboardInterrupt: on Ctrl-C.
     """
     handover = _Handover(jobs, backend)
     # These count on the order in which Slurm got to see them.

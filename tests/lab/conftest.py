@@ -14,6 +14,7 @@ import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "lab"
 STATE_DIR = Path("/var/lib/hpcfrugal-lab")
+LATE_S = Decimal("0.1")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,16 @@ class Lab:
         """True microjoules per domain between two times in seconds."""
         answer: dict[str, int] = json.loads(self.call("truth", node, str(t0), str(t1), "--clock", clock).stdout)
         return answer
+
+    def truths(
+        self, node: str, start_ns: int, end_ns: int, clock: str = "boottime"
+    ) -> Mapping[str, tuple[Decimal, Decimal]]:
+        """Between which microjoules a reader of the counters is per domain, which has each up to ``LATE_S`` earlier or
+        later than at the time that it notes: on a busy machine others run between the reading of two sensors.
+        """
+        t0, t1 = (Decimal(at) / 10**9 for at in (start_ns, end_ns))
+        least, most = (self.truth(node, t0 - late, t1 + late, clock) for late in (-LATE_S, LATE_S))
+        return {name: (Decimal(least[name]), Decimal(most[name])) for name in least}
 
     def status(self) -> dict[str, object]:
         """`lab status --json`."""

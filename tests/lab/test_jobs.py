@@ -198,10 +198,10 @@ def test_energy_is_the_truth(alice: Alice, jobs: dict[str, str]) -> None:
     assert job["boundary"] == "components"
     seen = set()
     for channel in job["channels"]:
-        t0, t1 = (Decimal(channel[key]) / 10**9 for key in ("first_boottime_ns", "last_boottime_ns"))
-        assert t1 - t0 > 40
-        truth_uj = alice.lab.truth(channel["node"], t0, t1, clock="boottime")[lab_name(channel["domain"])]
-        assert channel["node_energy_j"] == pytest.approx(truth_uj / 1e6, rel=0.01)
+        first_ns, last_ns = channel["first_boottime_ns"], channel["last_boottime_ns"]
+        assert last_ns - first_ns > 40 * 10**9
+        least_uj, most_uj = alice.lab.truths(channel["node"], first_ns, last_ns)[lab_name(channel["domain"])]
+        assert least_uj <= round(channel["node_energy_j"] * 1e6) <= most_uj, channel["domain"]
         assert channel["quality"] == "measured"
         if channel["counted"]:
             assert channel["energy_j"] == channel["node_energy_j"]  # it had the nodes to itself

@@ -21,10 +21,9 @@ def test_run_reads_the_truth(lab: Lab) -> None:
     assert document["modelled_j"] is None
     total = Decimal(0)
     for channel in document["channels"]:
-        t0, t1 = (Decimal(channel[key]) / 10**9 for key in ("first_boottime_ns", "last_boottime_ns"))
-        truth_uj = lab.truth("n2", t0, t1, clock="boottime")[lab_name(channel["domain"])]
-        # The counters move every 5 ms, the window is 10 s.
-        assert channel["energy_j"] * 1e6 == pytest.approx(truth_uj, rel=2e-3)
+        truths = lab.truths("n2", channel["first_boottime_ns"], channel["last_boottime_ns"])
+        least_uj, most_uj = truths[lab_name(channel["domain"])]
+        assert least_uj <= round(channel["energy_j"] * 1e6) <= most_uj, channel["domain"]
         total += Decimal(str(channel["energy_j"])) if channel["counted"] else 0
     assert Decimal(str(document["energy_j"]["total"])) == total
 

@@ -229,7 +229,9 @@ def rates_of(clients: Mapping[str, SlurmClient], folder: Path, rounds: int = 5, 
 
 def main(folder: Path, *only: str) -> int:
     """Print the table; returns 1 where a check failed. With ``--commands`` only for these."""
-    from hpcfrugal.slurm.pyslurm_probe import client_for, why_not_pyslurm
+    from hpcfrugal.slurm.pyslurm_client import PyslurmClient
+    from hpcfrugal.slurm.pyslurm_probe import why_not_pyslurm
+    from hpcfrugal.slurm.pyslurm_process import PyslurmProcess
 
     (folder / "jobs").mkdir(exist_ok=True)
     if only == ("--commands",):
@@ -239,8 +241,10 @@ def main(folder: Path, *only: str) -> int:
     if (why_not := why_not_pyslurm()) is not None:
         print(f"contract: {why_not}", file=sys.stderr)
         return 1
-    with client_for(1000) as pyslurm:
-        return compare({"commands": CommandClient(), "pyslurm": pyslurm}, folder / "jobs")
+    with PyslurmProcess() as process:
+        process.configuration()
+        clients = {"commands": CommandClient(), "pyslurm": PyslurmClient(process, CommandClient())}
+        return compare(clients, folder / "jobs")
 
 
 def compare(clients: Mapping[str, SlurmClient], folder: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -79,6 +80,8 @@ class FakePyslurm:
 
 class InThisProcess:
     """What the worker answers, without a process."""
+
+    has_begun = True
 
     def __init__(self, module: FakePyslurm) -> None:
         self._module = module
@@ -311,18 +314,28 @@ def test_a_value_that_it_does_not_take(module_that: Callable[[str], None]) -> No
         }  # fmt: skip
 
 
-def test_many_requests_go_by_it(
+def test_many_requests_go_by_it_once_it_has_begun(
+    module_that: Callable[[str], None], commands: FakeSlurm, script: Callable[[str], SubmitJob], tmp_path: Path
+) -> None:
+    request, later = script(HEAD.replace("=x", "=40")), tmp_path / "later"
+    module_that(f"{SUBMITS}\nwhile not os.path.exists({str(later)!r}): time.sleep(0.02)\n")
+    with pyslurm_probe.client_for(40) as one:
+        assert one.ask(request).job_id == "99"
+        later.touch()
+        until = time.monotonic() + 20
+        while one.ask(request).job_id != "40":
+            assert time.monotonic() < until
+    with pyslurm_probe.client_for(39) as one:
+        assert isinstance(one, CommandClient)
+
+
+def test_where_its_jobs_would_differ_they_go_by_commands(
     module_that: Callable[[str], None], commands: FakeSlurm, script: Callable[[str], SubmitJob]
 ) -> None:
-    module_that(SUBMITS)
-    jobs = HEAD.replace("=x", "=40")
-    for requests, job_id, called in ((40, "40", 0), (39, "99", 1)):
-        with pyslurm_probe.client_for(requests) as one:
-            assert one.ask(script(jobs)).job_id == job_id
-        assert len(commands.calls("sbatch")) == called
     module_that(SUBMITS.replace("25.11.7", "26.05.1"))
-    with pyslurm_probe.client_for(40) as one:
-        assert one.ask(script(jobs)).job_id == "99"
+    with PyslurmProcess() as process:
+        assert process.configuration()["version"] == "26.05.1"
+        assert PyslurmClient(process, CommandClient()).ask(script(HEAD.replace("=x", "=40"))).job_id == "99"
 
 
 def test_without_it_many_jobs_go_by_commands() -> None:
