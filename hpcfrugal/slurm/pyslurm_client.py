@@ -86,8 +86,8 @@ _BOOTSTRAPS = {
 
 
 class PyslurmClient:
-    """Asks Slurm by pyslurm, and by ``commands`` what that cannot do, all that is asked before its process has begun, and
-    everything where pyslurm cannot be used.
+    """Asks Slurm by pyslurm. ``commands`` is asked what that cannot do, all before its process has begun, and all
+    where pyslurm cannot be used.
     """
 
     def __init__(self, process: PyslurmProcess, commands: SlurmClient) -> None:
