@@ -25,7 +25,8 @@ class JobWait:
     SIGTERM, SIGINT and SIGHUP stop; SIGUSR1 and SIGUSR2 are for the job (``sbatch --signal``) and ignored.
     With ``eof_fd`` the end of that file stops, and signals do not: a job may get SIGTERM minutes before its end, to
     write its checkpoint. A signal then only requests a record, since SIGKILL may follow.
-    The end of ``root_pid`` is noticed at once through a pidfd (Python 3.9, Linux 5.3), else at each wait.
+    The end of ``root_pid`` is noticed at once through a pidfd (Python 3.9, Linux 5.3), else at each wait. That of other
+    processes can be noticed too, and ends no wait (``watch``).
     """
 
     def __init__(self, root_pid: int | None, clock_ns: Callable[[], int], eof_fd: int | None = None) -> None:
@@ -33,6 +34,7 @@ class JobWait:
         self._root_pid = root_pid
         self._pidfd = -1
         self._eof_fd = eof_fd
+        self._watched: dict[int, Callable[[], None]] = {}
         self._record_requested = False
         self.reason: str | None = None
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -56,6 +58,16 @@ class JobWait:
         requested, self._record_requested = self._record_requested, False
         return requested
 
+    def watch(self, pid: int, then: Callable[[], None]) -> None:
+        """Call ``then`` once, in a wait, when process ``pid`` ends. Raises ProcessLookupError where there is none,
+        another OSError where processes cannot be watched."""
+        opener = getattr(os, "pidfd_open", None)
+        if opener is None:
+            raise OSError("this Python has no pidfd_open")
+        fd: int = opener(pid)
+        self._watched[fd] = then
+        self._poll.register(fd, select.POLLIN)
+
     def wait_until(self, at_ns: int) -> str | None:
         """Sleep until the clock shows ``at_ns``; returns early, with the reason if any, on a signal."""
         if self.reason is not None:
@@ -69,6 +81,10 @@ class JobWait:
                     self._drain()
                 elif fd == self._eof_fd:
                     self._read_to_eof(fd)
+                elif fd in self._watched:
+                    self._poll.unregister(fd)
+                    os.close(fd)
+                    self._watched.pop(fd)()
                 elif self.reason is None:
                     self.reason = ORPHANED
             if self.reason is None and self._root_pid is not None and self._pidfd < 0:

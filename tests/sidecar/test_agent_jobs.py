@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,88 @@ def test_cpu_time_last_used_by_several_jobs_goes_by_what_they_used_before(
     fake.above(3_000_000 + sum(used) + 800_000)
     first, second = (before_us + last_us for before_us, last_us in zip(used, last, strict=True))
     assert seen(groups.read(3)) == {"17": (first, True), "18": (second, True), "19": (200_000, False)}
+
+
+class Watched:
+    """Processes whose end is awaited."""
+
+    def __init__(self) -> None:
+        self.calls: dict[int, Callable[[], None]] = {}
+        self.error: OSError | None = None
+        self.asked = 0
+
+    def watch(self, pid: int, then: Callable[[], None]) -> None:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        self.calls[pid] = then
+
+    def end(self, pid: int) -> None:
+        self.calls.pop(pid)()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_jobs_that_end_together_are_read_when_their_tasks_end(tmp_path: Path, version: int) -> None:
+    """Else each would get a half of what both used last. Job 19 goes without a task that could be watched."""
+    fake, watched = FakeGroups(tmp_path, version), Watched()
+    for pid, name in ((171, "job_17"), (181, "job_18")):
+        fake.put(name, 0)
+        fake.run(name, 170, pid)
+        fake.processes.put(170, 1, comm="slurmstepd")
+        fake.processes.put(pid, 170)
+    fake.put("job_19", 0)
+    fake.above(0)
+    groups = JobGroups(str(fake.proc), slurm_groups(str(fake.proc), "n1"), watched.watch)
+    groups.read(1)
+    for name in ("job_17", "job_18", "job_19"):
+        fake.put(name, 1_000_000)
+    fake.above(3_000_000)
+    groups.read(2)
+    assert sorted(watched.calls) == [171, 181]
+    fake.put("job_17", 1_700_000)
+    watched.end(171)
+    fake.put("job_18", 1_100_000)
+    watched.end(181)
+    for name in ("job_17", "job_18", "job_19"):
+        fake.end(name)
+    fake.above(4_000_000)
+    assert seen(groups.read(3)) == {"17": (1_700_000, True), "18": (1_100_000, True), "19": (1_200_000, True)}
+
+
+def test_a_job_whose_task_ends_and_that_goes_on_is_watched_again(tmp_path: Path) -> None:
+    fake, watched = FakeGroups(tmp_path), Watched()
+    fake.put("job_17", 0)
+    fake.above(0)
+    fake.run("job_17", 171, 172)
+    fake.processes.put(171, 170)
+    fake.processes.put(172, 170)
+    groups = JobGroups(str(fake.proc), slurm_groups(str(fake.proc), "n1"), watched.watch)
+    groups.read(1)
+    fake.put("job_17", 400)
+    watched.end(171)
+    fake.processes.end(171)
+    fake.put("job_17", 500)
+    fake.above(500)
+    assert seen(groups.read(2)) == {"17": (500, False)}
+    assert list(watched.calls) == [172]
+    fake.end("job_17")
+    fake.above(700)
+    assert seen(groups.read(3)) == {"17": (700, True)}
+    watched.end(172)  # later than the agent has noticed: its group is closed
+    assert seen(groups.read(4)) == {}
+
+
+@pytest.mark.parametrize(("error", "asked"), [(ProcessLookupError(), 2), (OSError("no such system call"), 1)])
+def test_watching_is_given_up_where_the_system_cannot(tmp_path: Path, error: OSError, asked: int) -> None:
+    fake, watched = FakeGroups(tmp_path), Watched()
+    watched.error = error
+    fake.put("job_17", 0)
+    fake.run("job_17", 171)
+    fake.processes.put(171, 170)
+    groups = JobGroups(str(fake.proc), slurm_groups(str(fake.proc), "n1"), watched.watch)
+    for now_ns in (1, 2):
+        assert seen(groups.read(now_ns)) == {"17": (0, False)}
+    assert watched.asked == asked
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -116,7 +116,7 @@ def _run(arguments: AgentArguments) -> int:
         config,
         primary_sensors(context),
         fallback_sensors(context),
-        NodeJobs(config.proc, config.node),
+        NodeJobs(config.proc, config.node, job_wait.watch),
         NodeIdlePower(
             arguments.idle_uw,
             arguments.idle_source,

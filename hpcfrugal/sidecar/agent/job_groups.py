@@ -3,24 +3,29 @@
 The folders that hold the groups are listed when their number of links changes (the kernel counts their subfolders), or
 when the counter of a group has vanished; between that, a sample costs one read for each job.
 
-The kernel keeps the CPU time of a group that is gone in the group above it. So what jobs used that ended between two
-samples, since the first of them, is what all jobs together used, less what the others did. Of several that ended, each
-gets a part of it by what it used shortly before.
+The counter of a job is read once more when its first task ends, before Slurm removes the group. The kernel keeps the
+CPU time of a group that is gone in the group above it. So what jobs used that ended between two samples, since they
+were read last, is what all jobs together used, less what the others did. Of several that ended and were not read at
+their end, each gets a part of it by what it used shortly before.
 """
 
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from ..cgroup import GroupCpu, beside, is_sluid
 from ..sysfs import parse_cpus, text_or_empty
 from .gpu_devices import allowed_gpus
 from .node_job import NodeJob
-from .step_processes import note_group
+from .step_processes import first_task, note_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    Watch = Callable[[int, Callable[[], None]], None]
+    """Has a function called when a process ends; see ``JobWait.watch``."""
 
 LOOKS = 10
 """Samples in which a new job's processes are looked at for its user; after that one in ``LOOK_EVERY``."""
@@ -53,8 +58,8 @@ class _Listing:
 
 
 class _Group:
-    """The group of a job and its counter, of which ``base_us`` is not the job's. ``used_us``: what the job used between
-    the latest three readings."""
+    """The group of a job and its counter, of which ``base_us`` is not the job's. ``samples_us``: the job's CPU time at
+    the latest three samples."""
 
     def __init__(self, directory: str, version: int) -> None:
         """Open the counter. Raises OSError."""
@@ -63,8 +68,17 @@ class _Group:
         self._inode = os.stat(directory).st_ino
         self.cpu = GroupCpu(directory, version)
         self.base_us = 0
-        self.used_us = (0, 0)
+        self.samples_us = (0, 0, 0)
         self.looks = 0
+        self.is_watched = False
+        """Whether the end of a task will be noticed."""
+        self.is_read_at_end = False
+        """Whether the counter was read at the end of a task since the latest sample."""
+
+    @property
+    def recent_us(self) -> int:
+        """CPU time that the job used between the latest three samples."""
+        return self.samples_us[2] - self.samples_us[0]
 
     def is_there(self) -> bool:
         """Whether the directory is still that of this group, and not of another attempt of the job."""
@@ -77,8 +91,9 @@ class _Group:
 class JobGroups:
     """The jobs whose groups are below ``roots``, of version 1 or 2 each; see ``cgroup.slurm_groups``."""
 
-    def __init__(self, proc: str, roots: Sequence[tuple[str, int]]) -> None:
+    def __init__(self, proc: str, roots: Sequence[tuple[str, int]], watch: Watch | None = None) -> None:
         self._proc = proc
+        self._watch = watch
         self._roots = [(_Listing(path, _is_user if version == 1 else _is_job), version) for path, version in roots]
         self._users: dict[str, _Listing] = {}
         self._jobs: dict[str, tuple[NodeJob, _Group]] = {}
@@ -107,8 +122,7 @@ class JobGroups:
 
     def read(self, now_ns: int) -> list[NodeJob]:
         """All jobs that are here, or have ended since the call before, with their CPU times."""
-        before_us = {job: job.cpu_us for job, _ in self._jobs.values()}
-        gone = [path for path, (job, group) in self._jobs.items() if not self._read_one(job, group)]
+        gone = [path for path, one in self._jobs.items() if not self._read_one(*one) and not one[1].is_there()]
         ended = [self._jobs.pop(path) for path in gone]
         known, self._jobs = self._jobs, {}
         is_listed, self._is_listed = self._is_listed, True
@@ -120,9 +134,13 @@ class JobGroups:
                 self._jobs[path] = entry
         # a folder that is not listed any more, though its counter could still be read
         ended += known.values()
-        grown_us = sum([job.cpu_us - before_us.get(job, 0) for job, _ in [*self._jobs.values(), *ended]])
+        grown_us = sum([job.cpu_us - group.samples_us[2] for job, group in [*self._jobs.values(), *ended]])
         self._end(ended, grown_us, now_ns)
         for job, group in self._jobs.values():
+            group.samples_us = (*group.samples_us[1:], job.cpu_us)
+            group.is_read_at_end = False
+            if not group.is_watched:
+                self._watch_task(job, group)
             if self.has_gpus or not job.is_known:
                 group.looks += 1
                 if group.looks <= LOOKS or group.looks % LOOK_EVERY == 0:
@@ -135,14 +153,29 @@ class JobGroups:
 
     @staticmethod
     def _read_one(job: NodeJob, group: _Group) -> bool:
-        """Read a counter; whether the group is still there."""
+        """Read a counter; whether that could be read."""
         us = group.cpu.read_us()
-        if us is None:
-            return group.is_there()
-        # a kernel may let a sum of per-CPU times slip back by a tick
-        before_us, job.cpu_us = job.cpu_us, max(job.cpu_us, us - group.base_us)
-        group.used_us = group.used_us[1], job.cpu_us - before_us
-        return True
+        if us is not None:
+            # a kernel may let a sum of per-CPU times slip back by a tick
+            job.cpu_us = max(job.cpu_us, us - group.base_us)
+        return us is not None
+
+    def _watch_task(self, job: NodeJob, group: _Group) -> None:
+        """Have the counter read when a task of the job ends."""
+        pid = first_task(self._proc, group.directory) if self._watch is not None else None
+        if self._watch is None or pid is None:
+            return
+        try:
+            self._watch(pid, partial(self._read_at_end, job, group))
+            group.is_watched = True
+        except ProcessLookupError:
+            return
+        except OSError:
+            self._watch = None  # an old kernel, or too many open files
+
+    def _read_at_end(self, job: NodeJob, group: _Group) -> None:
+        group.is_watched = False
+        group.is_read_at_end = job.ended_ns is None and self._read_one(job, group)
 
     def _cpus(self, group: _Group) -> int | None:
         """The CPUs to which Slurm confines the job (ConstrainCores); None where it does not."""
@@ -186,7 +219,6 @@ class JobGroups:
         # what a job had used before the agent came is not counted
         group.base_us = us if self._is_first else 0
         job.cpu_us = us - group.base_us
-        group.used_us = 0, job.cpu_us
         return job, group
 
     def _end(self, ended: list[tuple[NodeJob, _Group]], grown_us: int, now_ns: int) -> None:
@@ -196,9 +228,10 @@ class JobGroups:
             job.ended_ns = now_ns
             group.cpu.close()
         left_us = 0 if above_us is None else max(0, above_us - grown_us)
-        all_us = sum([sum(group.used_us) for _, group in ended])
-        for job, group in ended:
-            job.cpu_us += left_us * sum(group.used_us) // all_us if all_us else left_us // len(ended)
+        unseen = [one for one in ended if not one[1].is_read_at_end] or ended
+        all_us = sum([group.recent_us for _, group in unseen])
+        for job, group in unseen:
+            job.cpu_us += left_us * group.recent_us // all_us if all_us else left_us // len(unseen)
 
     def _grown_above(self) -> int | None:
         """Growth of the CPU time of the folders of all jobs since the call before; None where it is not known."""

@@ -9,6 +9,7 @@ from .job_processes import JobProcesses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .job_groups import Watch
     from .node_job import NodeJob
 
 
@@ -22,12 +23,13 @@ class NodeJobs:
     included.
 
     By their groups where the folders of these are there, by processes where there is none of a job that processes show.
+    ``watch`` as ``JobWait.watch``.
     """
 
-    def __init__(self, proc: str, node: str) -> None:
+    def __init__(self, proc: str, node: str, watch: Watch | None = None) -> None:
         self._proc = proc
         self._node = node
-        self._groups = JobGroups(proc, slurm_groups(proc, node))
+        self._groups = JobGroups(proc, slurm_groups(proc, node), watch)
         self._processes = None if self._groups.are_there() else JobProcesses(proc, node)
         self._without = 0
         self._seen: set[str | None] = set()

@@ -97,6 +97,15 @@ def note_group(job: NodeJob, proc: str, directory: str, *, again: bool) -> None:
     job.looked &= there
 
 
+def first_task(proc: str, directory: str) -> int | None:
+    """A process of the job with the group ``directory`` that is not Slurm's."""
+    for pid in _pids_below(directory):
+        process = read_process(proc, pid)
+        if process is not None and process.comm != DAEMON:
+            return pid
+    return None
+
+
 def _pids_below(directory: str) -> Iterator[int]:
     folders = 0
     for folder, _, files in os.walk(directory):
