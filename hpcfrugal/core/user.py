@@ -10,7 +10,7 @@ from functools import cache
 def user_name() -> str:
     """The user's name, or the uid if it has no name, as in many containers."""
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return _name(os.getuid())
     except KeyError:
         return str(os.getuid())
 

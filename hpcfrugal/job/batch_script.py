@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from hpcfrugal.core.errors import Problem
@@ -78,7 +79,8 @@ def written(flag: Flag) -> str:
     return quote_flag(f"{dashes}{flag.name}" if flag.value is None else f"{dashes}{flag.name}={flag.value}")
 
 
-def split_words(text: str) -> list[str]:
+@lru_cache(1000)
+def split_words(text: str) -> tuple[str, ...]:
     """The words of one directive line after its ``#SBATCH``; raises ValueError if a quote is not closed."""
     words: list[str] = []
     word: list[str] | None = None
@@ -104,12 +106,13 @@ def split_words(text: str) -> list[str]:
                 words.append("".join(word))
                 word = None
             continue
-        word = [char] if word is None else [*word, char]
+        word = [] if word is None else word
+        word.append(char)
     if quote:
         raise ValueError(f"the quote {quote} is not closed")
     if word is not None:
         words.append("".join(word))
-    return words
+    return tuple(words)
 
 
 def read_directives(text: str, where: str, given: Set[str] = frozenset()) -> Directives:

@@ -92,6 +92,8 @@ class PyslurmClient:
 
     def __init__(self, process: PyslurmProcess, commands: SlurmClient) -> None:
         self._process, self._commands = process, commands
+        # All jobs of a submission are given the same environment.
+        self._within_job = any(name.startswith("SLURM_") and name != "SLURM_CONF" for name in os.environ)
         self._environments: dict[int, Mapping[str, str]] = {}
 
     def start(self, request: Request[_T]) -> PendingAnswer[_T]:
@@ -127,10 +129,9 @@ class PyslurmClient:
         return cast("tuple[Future[Reply], Callable[[Reply], _T]] | None", asked)
 
     def _description(self, request: SubmitJob) -> dict[str, Any] | None:
-        found = _description(request)
+        found = None if self._within_job else _description(request)
         if found is not None:
             cpus = found["cpus_per_task"]
-            # All jobs of a submission are given the same.
             found["environment"] = self._environments.get(cpus) or self._environments.setdefault(
                 cpus, _environment(cpus)
             )
@@ -236,8 +237,8 @@ def _row(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _description(request: SubmitJob) -> dict[str, Any] | None:
-    """The attributes of a job; None where one of its options, or its environment, is not among those known here."""
-    if request.options or any(name.startswith("SLURM_") and name != "SLURM_CONF" for name in os.environ):
+    """The attributes of a job; None where one of its options is not among those known here."""
+    if request.options:
         return None
     script = request.script.read_bytes()
     try:

@@ -18,6 +18,7 @@ import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
@@ -337,7 +338,8 @@ def own_folder(spool_root: Path, *names: str) -> Path:
     that user could put another script or program in the place of ours. The spool itself may be root's. Other
     ``OSError`` as they come.
     """
-    for folder in reversed([folder for folder in (spool_root, *spool_root.parents) if not folder.exists()]):
+    missing = takewhile(lambda folder: not folder.exists(), (spool_root, *spool_root.parents))
+    for folder in reversed([*missing]):
         make_private_folder(folder)
     _refuse_foreign(spool_root, spool_root.lstat(), also=0)
     _refuse_foreign(spool_root, spool_root.stat(), also=0)

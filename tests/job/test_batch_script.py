@@ -236,7 +236,7 @@ def test_a_job_file_replaces_what_its_script_says(
     ],
 )
 def test_words_of_a_directive(text: str, words: list[str]) -> None:
-    assert split_words(text) == words
+    assert split_words(text) == tuple(words)
 
 
 @pytest.mark.parametrize("word", ["hetjob", "packjob"])
