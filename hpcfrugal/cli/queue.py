@@ -162,7 +162,7 @@ def queue_run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, 
 
 def _one_round(config: Config, wanted: Sequence[Queue], as_json: bool) -> None:
     from hpcfrugal.queues.controller import forecast_source, may_move, move, plan_round
-    from hpcfrugal.slurm.pyslurm_probe import client_for
+    from hpcfrugal.slurm.many_requests import client_for
 
     user = user_name()
     for one in plan_round(wanted, forecast_source(config)):

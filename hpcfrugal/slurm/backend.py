@@ -40,7 +40,7 @@ class SlurmBackend:
     @contextmanager
     def for_many(self, jobs: int) -> Iterator[SlurmBackend]:
         """By pyslurm, where that can be used and pays."""
-        from hpcfrugal.slurm.pyslurm_probe import client_for
+        from hpcfrugal.slurm.many_requests import client_for
 
         with client_for(jobs) as client:
             yield SlurmBackend(self._timeout_s, client)

@@ -31,7 +31,7 @@ from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.slurm.environment import submission_environment
 from hpcfrugal.slurm.nodes import HardwareRequest, NodeHardware
 from hpcfrugal.slurm.pyslurm_probe import why_not
-from hpcfrugal.slurm.pyslurm_process import PyslurmProcess, Reply
+from hpcfrugal.slurm.pyslurm_process import PyslurmAnswer, PyslurmProcess
 from hpcfrugal.slurm.queue import PresentStates, QueueStates, listed_state
 from hpcfrugal.slurm.submission import SubmitJob
 from hpcfrugal.slurm.updates import HoldJob, ReleaseJob, UpdateJob
@@ -110,10 +110,10 @@ class PyslurmClient:
     def _unlike_sbatch(self) -> str | None:
         return why_not(self._process)
 
-    def _asked(self, request: Request[_T]) -> tuple[Future[Reply], Callable[[Reply], _T]] | None:
+    def _asked(self, request: Request[_T]) -> tuple[Future[PyslurmAnswer], Callable[[PyslurmAnswer], _T]] | None:
         """The reply to a request, and what reads it; None for one that only a command can answer."""
         ask = self._process.ask
-        asked: tuple[Future[Reply], Callable[[Reply], Any]] | None = None
+        asked: tuple[Future[PyslurmAnswer], Callable[[PyslurmAnswer], Any]] | None = None
         if isinstance(request, SubmitJob):
             description = self._description(request)
             asked = None if description is None else (ask("submit", description), _submitted)
@@ -126,7 +126,7 @@ class PyslurmClient:
             asked = (ask("jobs", [*request.job_ids]), partial(self._states, request))
         elif isinstance(request, HardwareRequest):
             asked = (ask("nodes"), _hardware)
-        return cast("tuple[Future[Reply], Callable[[Reply], _T]] | None", asked)
+        return cast("tuple[Future[PyslurmAnswer], Callable[[PyslurmAnswer], _T]] | None", asked)
 
     def _description(self, request: SubmitJob) -> dict[str, Any] | None:
         found = None if self._within_job else _description(request)
@@ -137,7 +137,7 @@ class PyslurmClient:
             )
         return found
 
-    def _states(self, request: QueueStates, reply: Reply) -> PresentStates:
+    def _states(self, request: QueueStates, reply: PyslurmAnswer) -> PresentStates:
         if "error" in reply:
             return PresentStates((), f"Slurm does not answer: {reply['error']}")
         if any(job["array_tasks_waiting"] is not None for job in reply["answer"]):
@@ -155,7 +155,7 @@ def pyslurm_client() -> Iterator[SlurmClient]:
 class _Asked(Generic[_T]):
     """A request that pyslurm was asked."""
 
-    def __init__(self, asked: tuple[Future[Reply], Callable[[Reply], _T]], longest_s: float) -> None:
+    def __init__(self, asked: tuple[Future[PyslurmAnswer], Callable[[PyslurmAnswer], _T]], longest_s: float) -> None:
         (self._reply, self._read), self._longest_s = asked, longest_s
 
     def answer(self, timeout_s: float | None = None) -> _T:
@@ -173,7 +173,7 @@ class _Asked(Generic[_T]):
         """What was asked cannot be taken back."""
 
 
-def _submitted(reply: Reply) -> Submitted:
+def _submitted(reply: PyslurmAnswer) -> Submitted:
     if "error" not in reply:
         return Submitted(cluster="", job_id=str(reply["answer"]))
     error, errno = reply["error"], reply["errno"]
@@ -184,11 +184,11 @@ def _submitted(reply: Reply) -> Submitted:
     raise SetupError(f"Slurm refused the job: {error}")
 
 
-def _refusal(reply: Reply) -> str | None:
+def _refusal(reply: PyslurmAnswer) -> str | None:
     return reply.get("error")
 
 
-def _hardware(reply: Reply) -> Mapping[str, NodeHardware]:
+def _hardware(reply: PyslurmAnswer) -> Mapping[str, NodeHardware]:
     if "error" in reply:
         raise SetupError(f"Slurm does not answer: {reply['error']}")
     return {

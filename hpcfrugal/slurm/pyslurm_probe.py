@@ -1,15 +1,13 @@
-"""Whether Slurm is asked by pyslurm here, and for how many requests."""
+"""Whether Slurm can be asked by pyslurm here."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcfrugal.core.errors import SetupError
-from hpcfrugal.slurm.client import CommandClient, SlurmClient
 
 if TYPE_CHECKING:
     from hpcfrugal.slurm.pyslurm_process import PyslurmProcess
@@ -17,13 +15,10 @@ if TYPE_CHECKING:
 RELEASES = ("25.11",)
 """Releases of Slurm on which jobs of pyslurm were found to be those of sbatch, by `scripts/pyslurm-lab`."""
 
-_MANY = 40
-"""From so many requests on it pays to start pyslurm, which takes a few tenths of a second."""
-
 
 def why_not_pyslurm() -> str | None:
     """Why jobs go to Slurm by its commands alone; None where pyslurm can be used."""
-    if not _installed():
+    if not is_installed():
         return "pyslurm is not installed"
     from hpcfrugal.slurm.pyslurm_process import PyslurmProcess
 
@@ -39,21 +34,8 @@ def why_not(process: PyslurmProcess) -> str | None:
         return error.message
 
 
-@contextmanager
-def client_for(requests: int) -> Iterator[SlurmClient]:
-    """The client for so many requests: by pyslurm for many, once it is ready and where it can be used, else by Slurm's
-    commands.
-    """
-    if requests < _MANY or not _installed():
-        yield CommandClient()
-        return
-    from hpcfrugal.slurm.pyslurm_client import pyslurm_client
-
-    with pyslurm_client() as client:
-        yield client
-
-
-def _installed() -> bool:
+def is_installed() -> bool:
+    """Whether there is a pyslurm for this Python."""
     return importlib.util.find_spec("pyslurm") is not None
 
 

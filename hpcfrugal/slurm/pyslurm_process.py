@@ -24,7 +24,7 @@ from hpcfrugal.slurm.environment import query_environment
 _PROGRAM = Path(__file__).with_name("pyslurm_worker.py")
 _TIMEOUT_S = 5.0
 
-Reply = dict[str, Any]
+PyslurmAnswer = dict[str, Any]
 """What ``pyslurm_worker.answer`` returns."""
 
 
@@ -46,10 +46,10 @@ class PyslurmProcess:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._questions, self._answers = self._process.stdin, self._process.stdout
-        self._unanswered: deque[Future[Reply]] = deque()
+        self._unanswered: deque[Future[PyslurmAnswer]] = deque()
         self._asking = Lock()
         self._over = False
-        self._first: Future[Reply] = Future()
+        self._first: Future[PyslurmAnswer] = Future()
         self._unanswered.append(self._first)
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -86,12 +86,12 @@ class PyslurmProcess:
             raise SetupError(f"pyslurm did not find Slurm within {_TIMEOUT_S:g} s") from None
         return found
 
-    def ask(self, question: str, *arguments: Any) -> Future[Reply]:
+    def ask(self, question: str, *arguments: Any) -> Future[PyslurmAnswer]:
         """Ask one of the questions of ``pyslurm_worker``. The reply is a NoAnswer where the process ended meanwhile,
         and a SetupError where it ended before it came to this question.
         """
         line = json.dumps([question, *arguments]).encode() + b"\n"
-        reply: Future[Reply] = Future()
+        reply: Future[PyslurmAnswer] = Future()
         with self._asking:
             if self._over:
                 raise SetupError("the process that asks Slurm by pyslurm has ended")

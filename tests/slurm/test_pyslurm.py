@@ -21,6 +21,7 @@ from hpcfrugal.slurm import pyslurm_probe, pyslurm_process, pyslurm_worker
 from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.client import CommandClient
 from hpcfrugal.slurm.command import NoAnswer
+from hpcfrugal.slurm.many_requests import client_for
 from hpcfrugal.slurm.pyslurm_client import PyslurmClient
 from hpcfrugal.slurm.pyslurm_process import PyslurmProcess
 from hpcfrugal.slurm.submission import SubmitJob
@@ -319,13 +320,13 @@ def test_many_requests_go_by_it_once_it_has_begun(
 ) -> None:
     request, later = script(HEAD.replace("=x", "=40")), tmp_path / "later"
     module_that(f"{SUBMITS}\nwhile not os.path.exists({str(later)!r}): time.sleep(0.02)\n")
-    with pyslurm_probe.client_for(40) as one:
+    with client_for(40) as one:
         assert one.ask(request).job_id == "99"
         later.touch()
         until = time.monotonic() + 20
         while one.ask(request).job_id != "40":
             assert time.monotonic() < until
-    with pyslurm_probe.client_for(39) as one:
+    with client_for(39) as one:
         assert isinstance(one, CommandClient)
 
 
@@ -340,7 +341,7 @@ def test_where_its_jobs_would_differ_they_go_by_commands(
 
 def test_without_it_many_jobs_go_by_commands() -> None:
     assert pyslurm_probe.why_not_pyslurm() == "pyslurm is not installed"
-    with pyslurm_probe.client_for(40) as one:
+    with client_for(40) as one:
         assert isinstance(one, CommandClient)
     with SlurmBackend().for_many(40) as backend:
         assert backend.name == "slurm_cli"
