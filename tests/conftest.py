@@ -1,7 +1,8 @@
-"""Fixtures for all tests: a home of its own to run the program in."""
+"""Fixtures for all tests: a home of its own to run the program in, and an environment that nobody else has changed."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,17 @@ import pytest
 # A busy machine is no reason for a test of properties to fail.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("busy")
+
+OF_OTHERS = (
+    *("HPCFRUGAL_", "SLURM", "SBATCH_", "SQUEUE_", "SACCT_", "SINFO_", "SCONTROL_", "SRUN_", "SALLOC_", "XDG_", "GIT_"),
+    *("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "GPU_DEVICE_", "ZE_", "ELECTRICITY", "WATTTIME", "ENTSOE", "EIA_"),
+    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "TERM"),
+)
+"""How variables begin that would change what the program does: those of a job, a login, a terminal or a site."""
+OF_TESTS = ("HPCFRUGAL_ALL_KINDS", "HPCFRUGAL_KINDS_AT_ONCE", "HPCFRUGAL_LAB_DOWN", "HPCFRUGAL_WRITE_GOLDEN")
+for _name in [name for name in os.environ if name.startswith(OF_OTHERS) and name not in OF_TESTS]:
+    del os.environ[_name]
+os.umask(0o022)
 
 FAKES = str(Path(__file__).resolve().parent / "fakes")
 if FAKES not in sys.path:

@@ -22,16 +22,12 @@ def grid() -> Iterator[Grid]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without settings, in a process without proxies or credentials."""
+    """A home without settings, in a process without proxies."""
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith(
-            ("HPCFRUGAL_", "ELECTRICITY", "WATTTIME", "ENTSOE", "EIA_")
-        ):
+        if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     (home / ".config/hpcfrugal").mkdir(parents=True)
-    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setattr(hpcfrugal.settings.config, "SITE_DIR", tmp_path / "etc")
     return home

@@ -27,7 +27,7 @@ ARGV = [sys.executable, "-W", "error", "-m", "hpcfrugal", "run"]
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    others = ("XDG_", "HPCFRUGAL_", "SLURM_", "PYTHON", "LC_", "LD_")
+    others = ("PYTHON", "LC_", "LD_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(others)}
     return kept | {"HOME": str(tmp_path), "LANG": "C.UTF-8"}
 
