@@ -167,6 +167,7 @@ def _become(request: dict[str, Any]) -> NoReturn:
     """Be the program until it ends, and end as an interpreter does, less the taking apart of what it had imported."""
     os.environ.clear()
     os.environ.update(request["env"])
+    time.tzset()  # an interpreter that starts reads TZ as well
     os.chdir(request["cwd"])
     sys.argv = ["hpcfrugal", *request["argv"]]
 

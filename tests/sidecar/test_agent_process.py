@@ -67,14 +67,18 @@ class Agent:
 
 
 @contextmanager
-def busy(fake: FakeGroups) -> Iterator[None]:
-    """Let the jobs that are there use their shares of CPU time."""
+def busy(fake: FakeGroups) -> Iterator[list[float]]:
+    """Let the jobs that are there use their shares of CPU time. Yields a list with the longest pause in seconds."""
     stop = threading.Event()
     begun = time.monotonic()
+    longest_s = [0.0]
 
     def run() -> None:
+        last = begun
         while not stop.wait(0.004):
-            us = int((time.monotonic() - begun) * 1e6)
+            now = time.monotonic()
+            longest_s[0], last = max(longest_s[0], now - last), now
+            us = int((now - begun) * 1e6)
             for name, share in SHARES.items():
                 # not where its group has just been removed
                 with contextlib.suppress(FileNotFoundError):
@@ -83,7 +87,7 @@ def busy(fake: FakeGroups) -> Iterator[None]:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        yield
+        yield longest_s
     finally:
         stop.set()
         thread.join()
@@ -101,7 +105,7 @@ def test_jobs_and_rest_are_the_node_and_files_are_for_the_group(
     zipapp: Path, rapl: FakeRapl, fake: FakeGroups, tmp_path: Path
 ) -> None:
     agent = Agent(zipapp, tmp_path, "--gid", str(os.getgid()))
-    with Stepper(rapl), busy(fake), agent.running() as process:
+    with Stepper(rapl), busy(fake) as longest_s, agent.running() as process:
         agent.wait_for(lambda found: len(found.sessions[0].records) >= 3)
         fake.end("job_18")
         agent.wait_for(lambda found: found.sessions[0].ended)
@@ -123,7 +127,8 @@ def test_jobs_and_rest_are_the_node_and_files_are_for_the_group(
     # while both were there, one had twice the CPU time of the other
     energies_uj = {job.job_id: job.energy_uj for job in session.records[2].jobs}
     for less_uj, more_uj in zip(energies_uj["17"], energies_uj["18"], strict=True):
-        assert more_uj / less_uj == pytest.approx(2, rel=0.05)
+        # in three records of 0.3 s, of which the counter of one job may lack the latest step
+        assert more_uj / less_uj == pytest.approx(2, rel=0.05 + longest_s[0] / 0.9)
     assert stat.S_IMODE(agent.path.stat().st_mode) == 0o640
     assert stat.S_IMODE(agent.path.parent.stat().st_mode) == 0o750
     assert list(agent_files(agent.spool)) == [("n1", agent.day, agent.path)]
@@ -189,7 +194,7 @@ def test_what_is_published_changes_once_in_a_step(
     zipapp: Path, rapl: FakeRapl, fake: FakeGroups, tmp_path: Path
 ) -> None:
     agent = Agent(zipapp, tmp_path, "--publish", str(tmp_path / "run/energy.json"), "--publish-step", "0.5")
-    with Stepper(rapl), agent.running() as process:
+    with Stepper(rapl) as stepper, agent.running() as process:
         agent.wait_for(lambda found: len(found.sessions[0].records) >= 5)
         text = agent.published.read_text()
         published = json.loads(text)
@@ -207,7 +212,8 @@ def test_what_is_published_changes_once_in_a_step(
     package = next(one for one in published["channels"] if one["domain"] == "package-0")
     (before_ns, before_uj), (now_ns, now_uj) = package["points"]
     assert now_ns - before_ns >= 0.3e9
-    assert (now_uj - before_uj) * 1000 / (now_ns - before_ns) == pytest.approx(100, rel=0.1)
+    slack = 0.02 + 2 * stepper.longest_pause_ns / (now_ns - before_ns)
+    assert (now_uj - before_uj) * 1000 / (now_ns - before_ns) == pytest.approx(100, rel=slack)
 
 
 def test_once_prints_what_it_sees(zipapp: Path, rapl: FakeRapl, fake: FakeGroups, tmp_path: Path) -> None:

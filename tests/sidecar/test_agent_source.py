@@ -23,7 +23,7 @@ def test_a_user_who_may_not_read_rapl_has_measured_energy(
     agent_argv += ["--publish", str(published), "--publish-step", "0.4"]
     for zone in rapl.zones:
         deny(zone.path / "energy_uj")
-    with Stepper(rapl), subprocess.Popen(agent_argv) as agent:
+    with Stepper(rapl) as stepper, subprocess.Popen(agent_argv) as agent:
         try:
             deadline = time.monotonic() + DEADLINE_S
             while not (published.exists() and published.read_text().count("],[") >= 1):
@@ -48,5 +48,8 @@ def test_a_user_who_may_not_read_rapl_has_measured_energy(
     last = records[-1]
     for domain, watts in (("package-0", 100), ("package-1", 80), ("package-1/dram", 8)):
         index, _ = channels[domain]
-        assert last["energy_uj"][index] * 1000 / last["measured_ns"][index] == pytest.approx(watts, rel=0.02)
+        measured_ns = last["measured_ns"][index]
+        # a counter that the test moves late is behind by the power of that time, at either end
+        slack = 0.02 + 2 * stepper.longest_pause_ns / measured_ns
+        assert last["energy_uj"][index] * 1000 / measured_ns == pytest.approx(watts, rel=slack)
         assert last["max_w"][index] is None
