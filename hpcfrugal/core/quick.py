@@ -32,6 +32,7 @@ else:
         own = vars(kind)
         methods = {"__eq__": _equal, "__hash__": _hash if hashable else None, **({"__repr__": _repr} if repr else {})}
         methods = {name: method for name, method in methods.items() if own.get(name) is None}
+        kind.__doc__ = kind.__doc__ or kind.__name__  # else `dataclasses` takes 2 ms to write one of the signature
         kind = dataclasses.dataclass(init=False, eq=False, repr=False, **options)(kind)
         fields = dataclasses.fields(kind)
         names = [field.name for field in fields if field.compare]

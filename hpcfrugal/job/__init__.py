@@ -9,7 +9,6 @@ from hpcfrugal.job.loader import job_from_mapping, load_job, naming_lines
 from hpcfrugal.job.model import JobSpec
 from hpcfrugal.job.resources import Resources
 from hpcfrugal.job.schedule import Interruptible, Schedule
-from hpcfrugal.job.schema import job_schema
 
 __all__ = [
     "PHASES",
@@ -20,7 +19,6 @@ __all__ = [
     "Resources",
     "Schedule",
     "job_from_mapping",
-    "job_schema",
     "load_job",
     "naming_lines",
 ]

@@ -15,14 +15,15 @@ YEARS = range(1970, 2200)
 
 _TIMES_OF_DAY = {"midnight": 0, "elevenses": 11, "noon": 12, "fika": 15, "teatime": 16}
 _UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
-_RELATIVE = re.compile(r"now(?:\s*([+-])\s*([0-9]{1,9})\s*([a-z]*))?")
-_SECONDS = re.compile(r"uts([0-9]{1,11})")
-_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]+)?)?\s*([ap]m)?")
+# Texts, which `re` compiles when it first needs them: few jobs have such a time.
+_RELATIVE = r"now(?:\s*([+-])\s*([0-9]{1,9})\s*([a-z]*))?"
+_SECONDS = r"uts([0-9]{1,11})"
+_CLOCK = r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]+)?)?\s*([ap]m)?"
 _DATES = (
-    re.compile(r"(?P<y>[0-9]{4})-(?P<m>[0-9]{1,2})-(?P<d>[0-9]{1,2})"),
-    re.compile(r"(?P<m>[0-9]{2})(?P<d>[0-9]{2})(?P<y>[0-9]{2})(?![0-9:])"),
-    re.compile(r"(?P<m>[0-9]{1,2})/(?P<d>[0-9]{1,2})(?:/(?P<y>[0-9]{4}|[0-9]{2}))?"),
-    re.compile(r"(?P<d>[0-9]{1,2})\.(?P<m>[0-9]{1,2})(?:\.(?P<y>[0-9]{4}|[0-9]{2}))?"),
+    r"(?P<y>[0-9]{4})-(?P<m>[0-9]{1,2})-(?P<d>[0-9]{1,2})",
+    r"(?P<m>[0-9]{2})(?P<d>[0-9]{2})(?P<y>[0-9]{2})(?![0-9:])",
+    r"(?P<m>[0-9]{1,2})/(?P<d>[0-9]{1,2})(?:/(?P<y>[0-9]{4}|[0-9]{2}))?",
+    r"(?P<d>[0-9]{1,2})\.(?P<m>[0-9]{1,2})(?:\.(?P<y>[0-9]{4}|[0-9]{2}))?",
 )
 
 
@@ -42,21 +43,21 @@ def parse_slurm_time(text: str, now: datetime | None = None) -> datetime:
 
 
 def _instant(rest: str, now: datetime) -> datetime:
-    if match := _RELATIVE.fullmatch(rest):
+    if match := re.fullmatch(_RELATIVE, rest):
         return now + _delta(match)
-    if match := _SECONDS.fullmatch(rest):
+    if match := re.fullmatch(_SECONDS, rest):
         return datetime.fromtimestamp(int(match[1]), UTC).astimezone()
     day: date | None = None
     has_year = True
     clock: time | None = None
     while rest:
-        if clock is None and (match := _CLOCK.match(rest)):
+        if clock is None and (match := re.match(_CLOCK, rest)):
             clock = _time_of_day(match)
         elif clock is None and (match := re.match("|".join(_TIMES_OF_DAY), rest)):
             clock = time(_TIMES_OF_DAY[match[0]])
         elif day is None and (match := re.match("today|tomorrow", rest)):
             day = now.date() + timedelta(days=match[0] == "tomorrow")
-        elif day is None and (match := next(filter(None, (form.match(rest) for form in _DATES)), None)):
+        elif day is None and (match := next(filter(None, (re.match(form, rest) for form in _DATES)), None)):
             has_year = match["y"] is not None
             year = int(match["y"]) if has_year else now.year
             day = date(year + 2000 if year < 100 else year, int(match["m"]), int(match["d"]))

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.job import job_schema, load_job
+from hpcfrugal.job import load_job
 from hpcfrugal.job.model import SBATCH
+from hpcfrugal.job.schema import job_schema
 
 DOC = Path(__file__).parents[2] / "docs" / "job-file.md"
 TABLES = {

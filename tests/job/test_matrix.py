@@ -10,9 +10,10 @@ import pytest
 from sandbox import Sandbox
 
 from hpcfrugal.core.errors import InputError
-from hpcfrugal.job import job_from_mapping, job_schema, load_job
+from hpcfrugal.job import job_from_mapping, load_job
 from hpcfrugal.job.matrix import tasks_in_words
 from hpcfrugal.job.model import JobSpec
+from hpcfrugal.job.schema import job_schema
 
 
 def job(**matrix: Any) -> JobSpec:

@@ -12,9 +12,10 @@ import yaml
 from click.testing import CliRunner
 
 from hpcfrugal.cli.schema import schema_command
-from hpcfrugal.job import job_from_mapping, job_schema
+from hpcfrugal.job import job_from_mapping
 from hpcfrugal.job.model import JobSpec
 from hpcfrugal.job.problems import key_paths
+from hpcfrugal.job.schema import job_schema
 from hpcfrugal.job.yaml_source import read_yaml
 
 SCHEMA = job_schema()
