@@ -26,6 +26,13 @@ def groups_of(fake: FakeGroups) -> JobGroups:
     return JobGroups(str(fake.proc), slurm_groups(str(fake.proc), "n1"))
 
 
+def sampled(jobs: JobGroups | NodeJobs, now_ns: int) -> list[NodeJob]:
+    """What the agent does at each sample."""
+    found = jobs.read(now_ns)
+    jobs.look()
+    return found
+
+
 def seen(jobs: list[NodeJob]) -> dict[str | None, tuple[int, bool]]:
     """CPU time of each job, and whether it has ended."""
     return {job.job_id or job.sluid: (job.cpu_us, job.ended_ns is not None) for job in jobs}
@@ -38,12 +45,12 @@ def test_jobs_by_their_groups(tmp_path: Path, version: int, node: str | None) ->
     fake.put("job_17", 5_000_000)
     fake.above(5_000_000)
     groups = groups_of(fake)
-    (job,) = groups.read(1)
+    (job,) = sampled(groups, 1)
     assert (job.job_id, job.sluid, job.uid, job.first_ns) == ("17", None, 1000 if version == 1 else None, 1)
     assert job.cpu_us == 0  # what it had used before the agent came
     fake.put("job_17", 5_300_000)
     fake.put("job_18", 40_000, uid=1001)  # it began since, so all of it counts
-    assert seen(groups.read(2)) == {"17": (300_000, False), "18": (40_000, False)}
+    assert seen(sampled(groups, 2)) == {"17": (300_000, False), "18": (40_000, False)}
     assert groups.source == f"cgroup-v{version}"
 
 
@@ -55,8 +62,8 @@ def test_a_hierarchy_that_is_mounted_twice_has_each_job_once(tmp_path: Path, ver
     mounts = fake.proc / "self/mountinfo"
     mounts.write_text(mounts.read_text() * 2)
     groups = groups_of(fake)
-    (first,) = groups.read(1)
-    assert groups.read(2) == [first]
+    (first,) = sampled(groups, 1)
+    assert sampled(groups, 2) == [first]
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -66,12 +73,12 @@ def test_the_last_cpu_time_of_a_job_that_ended_alone_is_counted(tmp_path: Path, 
     fake.put("job_18", 1_000_000)
     fake.above(2_000_000)
     groups = groups_of(fake)
-    groups.read(1)
+    sampled(groups, 1)
     fake.put("job_17", 1_400_000)
     fake.end("job_18")
     fake.above(3_000_000)  # of the 1 s that was used, 0.4 s by the other job
-    assert seen(groups.read(2)) == {"17": (400_000, False), "18": (600_000, True)}
-    assert seen(groups.read(3)) == {"17": (400_000, False)}
+    assert seen(sampled(groups, 2)) == {"17": (400_000, False), "18": (600_000, True)}
+    assert seen(sampled(groups, 3)) == {"17": (400_000, False)}
 
 
 @pytest.mark.parametrize(("used", "last"), [((300_000, 100_000), (450_000, 150_000)), ((0, 0), (300_000, 300_000))])
@@ -84,17 +91,17 @@ def test_cpu_time_last_used_by_several_jobs_goes_by_what_they_used_before(
         fake.put(name, 1_000_000)
     fake.above(3_000_000)
     groups = groups_of(fake)
-    groups.read(1)
+    sampled(groups, 1)
     for name, us in zip(names, used, strict=True):
         fake.put(name, 1_000_000 + us)
     fake.above(3_000_000 + sum(used))
-    groups.read(2)
+    sampled(groups, 2)
     for name in names:
         fake.end(name)
     fake.put("job_19", 1_200_000)
     fake.above(3_000_000 + sum(used) + 800_000)
     first, second = (before_us + last_us for before_us, last_us in zip(used, last, strict=True))
-    assert seen(groups.read(3)) == {"17": (first, True), "18": (second, True), "19": (200_000, False)}
+    assert seen(sampled(groups, 3)) == {"17": (first, True), "18": (second, True), "19": (200_000, False)}
 
 
 class Watched:
@@ -127,11 +134,11 @@ def test_jobs_that_end_together_are_read_when_their_tasks_end(tmp_path: Path, ve
     fake.put("job_19", 0)
     fake.above(0)
     groups = JobGroups(str(fake.proc), slurm_groups(str(fake.proc), "n1"), watched.watch)
-    groups.read(1)
+    sampled(groups, 1)
     for name in ("job_17", "job_18", "job_19"):
         fake.put(name, 1_000_000)
     fake.above(3_000_000)
-    groups.read(2)
+    sampled(groups, 2)
     assert sorted(watched.calls) == [171, 181]
     fake.put("job_17", 1_700_000)
     watched.end(171)
@@ -140,7 +147,7 @@ def test_jobs_that_end_together_are_read_when_their_tasks_end(tmp_path: Path, ve
     for name in ("job_17", "job_18", "job_19"):
         fake.end(name)
     fake.above(4_000_000)
-    assert seen(groups.read(3)) == {"17": (1_700_000, True), "18": (1_100_000, True), "19": (1_200_000, True)}
+    assert seen(sampled(groups, 3)) == {"17": (1_700_000, True), "18": (1_100_000, True), "19": (1_200_000, True)}
 
 
 def test_a_job_whose_task_ends_and_that_goes_on_is_watched_again(tmp_path: Path) -> None:
@@ -151,19 +158,19 @@ def test_a_job_whose_task_ends_and_that_goes_on_is_watched_again(tmp_path: Path)
     fake.processes.put(171, 170)
     fake.processes.put(172, 170)
     groups = JobGroups(str(fake.proc), slurm_groups(str(fake.proc), "n1"), watched.watch)
-    groups.read(1)
+    sampled(groups, 1)
     fake.put("job_17", 400)
     watched.end(171)
     fake.processes.end(171)
     fake.put("job_17", 500)
     fake.above(500)
-    assert seen(groups.read(2)) == {"17": (500, False)}
+    assert seen(sampled(groups, 2)) == {"17": (500, False)}
     assert list(watched.calls) == [172]
     fake.end("job_17")
     fake.above(700)
-    assert seen(groups.read(3)) == {"17": (700, True)}
+    assert seen(sampled(groups, 3)) == {"17": (700, True)}
     watched.end(172)  # later than the agent has noticed: its group is closed
-    assert seen(groups.read(4)) == {}
+    assert seen(sampled(groups, 4)) == {}
 
 
 @pytest.mark.parametrize(("error", "asked"), [(ProcessLookupError(), 2), (OSError("no such system call"), 1)])
@@ -175,7 +182,7 @@ def test_watching_is_given_up_where_the_system_cannot(tmp_path: Path, error: OSE
     fake.processes.put(171, 170)
     groups = JobGroups(str(fake.proc), slurm_groups(str(fake.proc), "n1"), watched.watch)
     for now_ns in (1, 2):
-        assert seen(groups.read(now_ns)) == {"17": (0, False)}
+        assert seen(sampled(groups, now_ns)) == {"17": (0, False)}
     assert watched.asked == asked
 
 
@@ -187,7 +194,7 @@ def test_a_job_is_found_whose_folder_takes_the_place_of_one_that_went_while_it_w
     for name in ("job_17", "job_18"):
         fake.put(name, 0)
     groups = groups_of(fake)
-    groups.read(1)
+    sampled(groups, 1)
     scandir = os.scandir
 
     def without_17(path: str) -> Any:
@@ -197,9 +204,9 @@ def test_a_job_is_found_whose_folder_takes_the_place_of_one_that_went_while_it_w
 
     fake.end("job_18")  # so that all folders are listed
     monkeypatch.setattr(os, "scandir", without_17)
-    assert seen(groups.read(2)) == {"17": (0, True), "18": (0, True)}
+    assert seen(sampled(groups, 2)) == {"17": (0, True), "18": (0, True)}
     fake.put("job_19", 0)
-    assert [job.job_id for job in groups.read(3)] == ["19"]
+    assert [job.job_id for job in sampled(groups, 3)] == ["19"]
 
 
 def test_the_next_job_of_a_user_is_found_at_once_after_a_time_without_any(tmp_path: Path) -> None:
@@ -208,23 +215,23 @@ def test_the_next_job_of_a_user_is_found_at_once_after_a_time_without_any(tmp_pa
     fake.put("job_16", 0, uid=1001)
     fake.put("job_17", 0)
     groups = groups_of(fake)
-    groups.read(1)
+    sampled(groups, 1)
     fake.end("job_17")
     fake.job("job_17").parent.rmdir()
-    assert seen(groups.read(2)) == {"16": (0, False), "17": (0, True)}
+    assert seen(sampled(groups, 2)) == {"16": (0, False), "17": (0, True)}
     fake.put("job_18", 300)
-    assert seen(groups.read(3)) == {"16": (0, False), "18": (300, False)}
+    assert seen(sampled(groups, 3)) == {"16": (0, False), "18": (300, False)}
 
 
 def test_a_job_that_is_requeued_is_another_attempt(tmp_path: Path) -> None:
     fake = FakeGroups(tmp_path)
     fake.put("job_17", 1_000_000)
     groups = groups_of(fake)
-    (first,) = groups.read(1)
+    (first,) = sampled(groups, 1)
     fake.end("job_17")
-    assert [job.ended_ns for job in groups.read(2)] == [2]
+    assert [job.ended_ns for job in sampled(groups, 2)] == [2]
     fake.put("job_17", 20_000)
-    (second,) = groups.read(3)
+    (second,) = sampled(groups, 3)
     assert second is not first
     assert (second.job_id, second.first_ns, second.cpu_us) == ("17", 3, 20_000)
 
@@ -235,7 +242,7 @@ def test_other_control_groups_are_not_taken_for_jobs(tmp_path: Path) -> None:
     for name in ("system", "job_x", "job_", "job_12345678901", "sTOOSHORT"):
         (fake.slurm / name).mkdir()
     (fake.slurm / "job_19").symlink_to(fake.job("job_17"))
-    assert [job.job_id for job in groups_of(fake).read(1)] == ["17"]
+    assert [job.job_id for job in sampled(groups_of(fake), 1)] == ["17"]
 
 
 def test_id_and_user_of_a_job_that_is_named_by_its_sluid(tmp_path: Path) -> None:
@@ -247,7 +254,7 @@ def test_id_and_user_of_a_job_that_is_named_by_its_sluid(tmp_path: Path) -> None
     fake.processes.put(71, 70, environ=task)
     fake.run(SLUID, 70, step="step_batch/slurm")
     fake.run(SLUID, 71)
-    (job,) = groups_of(fake).read(1)
+    (job,) = sampled(groups_of(fake), 1)
     assert (job.job_id, job.sluid, job.uid) == ("4711", SLUID, os.getuid())
     assert job.gpus == {"0", "3"}
 
@@ -256,11 +263,11 @@ def test_a_job_is_looked_at_again_until_its_first_task_is_there(tmp_path: Path) 
     fake = FakeGroups(tmp_path)
     fake.put(SLUID, 0)
     groups = groups_of(fake)
-    (job,) = groups.read(1)
+    (job,) = sampled(groups, 1)
     assert (job.job_id, job.uid, job.gpus) == (None, None, None)
     fake.processes.put(70, 1, comm="slurmstepd", title="slurmstepd: [4711.batch]")
     fake.run(SLUID, 70)
-    groups.read(2)
+    sampled(groups, 2)
     assert (job.job_id, job.uid) == ("4711", None)
 
 
@@ -272,7 +279,7 @@ def test_cpus_are_those_to_which_slurm_confines_the_job(tmp_path: Path, version:
     # a user's environment is not believed beside it
     fake.processes.put(71, 1, environ={"SLURM_JOB_ID": "17", "SLURM_CPUS_ON_NODE": "64"})
     fake.run("job_17", 71)
-    (job,) = groups_of(fake).read(1)
+    (job,) = sampled(groups_of(fake), 1)
     assert job.cpus == 5
 
 
@@ -293,7 +300,7 @@ def test_cpus_of_a_job_that_is_not_confined(tmp_path: Path, environ: dict[str, s
     fake.confine("job_17", "\n")
     fake.processes.put(71, 1, environ={"SLURM_JOB_ID": "17", **environ})
     fake.run("job_17", 71)
-    (job,) = groups_of(fake).read(1)
+    (job,) = sampled(groups_of(fake), 1)
     assert job.cpus == cpus
 
 
@@ -306,7 +313,7 @@ def test_shared_gpus_and_those_not_named_for_the_node_are_left_out(tmp_path: Pat
     fake.put("job_17", 0)
     fake.processes.put(71, 1, environ={"SLURM_JOB_ID": "17", **environ})
     fake.run("job_17", 71)
-    (job,) = groups_of(fake).read(1)
+    (job,) = sampled(groups_of(fake), 1)
     assert job.gpus == set()
 
 
@@ -330,13 +337,13 @@ def test_a_job_holds_the_gpus_of_all_its_steps_on_the_node(tmp_path: Path, by_gr
     begin(1, {"SLURM_STEP_ID": "1", "SLURM_JOB_NUM_NODES": "2", "CUDA_VISIBLE_DEVICES": "GPU-bbbb"})
     jobs = NodeJobs(str(fake.proc), "n1")
     jobs.note_gpus(any_there=True)
-    (job,) = jobs.read(1)
+    (job,) = sampled(jobs, 1)
     assert job.gpus == {"0", "GPU-bbbb"}
     begin(2, {"SLURM_STEP_ID": "2", "SLURM_STEP_GPUS": "3"})
-    jobs.read(2)
+    sampled(jobs, 2)
     assert job.gpus == {"0", "GPU-bbbb", "3"}
     begin(3, {"SLURM_STEP_GPUS": "0"})  # of a script all of the job
-    jobs.read(3)
+    sampled(jobs, 3)
     assert job.gpus == {"0", "GPU-bbbb", "3", "6"}
 
 
@@ -349,7 +356,7 @@ def test_a_user_does_not_fill_the_memory_of_the_agent_with_names_of_gpus(tmp_pat
         fake.run("job_17", pid, step=f"step_{pid}/user/task_0")
     jobs = NodeJobs(str(fake.proc), "n1")
     jobs.note_gpus(any_there=True)
-    (job,) = jobs.read(1)
+    (job,) = sampled(jobs, 1)
     assert job.gpus is not None
     assert 2 <= len(job.gpus) <= 256
 
@@ -394,7 +401,7 @@ def test_gpus_are_those_that_the_group_lets_the_job_open(tmp_path: Path, devices
     fake.run("job_17", 71)
     jobs = NodeJobs(str(fake.proc), "n1")
     jobs.note_gpus(any_there=True, sysfs=str(gpus_of_the_node(fake)))
-    (job,) = jobs.read(1)
+    (job,) = sampled(jobs, 1)
     assert job.gpus == gpus
 
 
@@ -450,17 +457,17 @@ def test_the_folder_of_all_jobs_is_read_again_after_it_was_made_anew(tmp_path: P
     fake.put("job_17", 1_000_000)
     fake.above(1_000_000)
     groups = groups_of(fake)
-    groups.read(1)
+    sampled(groups, 1)
     os.truncate(fake.slurm / "cpu.stat", 0)  # the kernel lets nobody read it any more
     shutil.rmtree(fake.slurm)
-    assert seen(groups.read(2)) == {"17": (0, True)}
+    assert seen(sampled(groups, 2)) == {"17": (0, True)}
     for name in ("job_18", "job_19"):
         fake.put(name, 100_000)
     fake.above(200_000)
-    groups.read(3)
+    sampled(groups, 3)
     fake.end("job_18")
     fake.above(500_000)
-    assert seen(groups.read(4)) == {"18": (400_000, True), "19": (100_000, False)}
+    assert seen(sampled(groups, 4)) == {"18": (400_000, True), "19": (100_000, False)}
 
 
 def test_jobs_are_found_by_processes_where_folders_of_groups_are_left_over(tmp_path: Path) -> None:
@@ -469,12 +476,12 @@ def test_jobs_are_found_by_processes_where_folders_of_groups_are_left_over(tmp_p
     fake.slurm.mkdir(parents=True)
     jobs = NodeJobs(str(fake.proc), "n1")
     step(fake.processes, 100, "17", own=5)
-    found = [seen(jobs.read(at)) for at in range(1, 122)]
+    found = [seen(sampled(jobs, at)) for at in range(1, 122)]
     assert found[:119] == [{}] * 119
     assert found[119:] == [{"17": (0, False)}] * 2
     assert jobs.source == "proc-tree"
     fake.put("job_18", 0)
-    assert [(job.job_id, job.ended_ns) for job in jobs.read(122)] == [("17", 122), ("18", None)]
+    assert [(job.job_id, job.ended_ns) for job in sampled(jobs, 122)] == [("17", 122), ("18", None)]
     assert jobs.source == "cgroup-v2"
 
 
@@ -482,11 +489,11 @@ def test_a_job_counts_once_when_slurm_begins_to_make_groups(tmp_path: Path) -> N
     fake = FakeGroups(tmp_path)
     step(fake.processes, 100, "17", own=5)
     jobs = NodeJobs(str(fake.proc), "n1")
-    assert seen(jobs.read(1)) == {"17": (0, False)}
+    assert seen(sampled(jobs, 1)) == {"17": (0, False)}
     assert jobs.source == "proc-tree"
     fake.put("job_17", 900_000)
-    assert [(job.job_id, job.cpu_us, job.ended_ns) for job in jobs.read(2)] == [("17", 0, 2), ("17", 0, None)]
+    assert [(job.job_id, job.cpu_us, job.ended_ns) for job in sampled(jobs, 2)] == [("17", 0, 2), ("17", 0, None)]
     fake.put("job_17", 950_000)
-    assert seen(jobs.read(3)) == {"17": (50_000, False)}
+    assert seen(sampled(jobs, 3)) == {"17": (50_000, False)}
     assert jobs.source == "cgroup-v2"
     assert jobs.cpu_us == 50_000

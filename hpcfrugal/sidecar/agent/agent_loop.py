@@ -90,6 +90,7 @@ class NodeSampler:
         self.sampled_ns = self.selection.sample(wait_s)
         self.present = self._jobs.read(self.sampled_ns)
         self._busy_us = None if self._busy is None else self._busy.read_us(self._jobs.cpu_us)
+        self._jobs.look()  # not earlier: it takes long, and all CPU times should be of the same moment
 
     def sample(self, wait_s: float = TICK_WAIT_S) -> list[str]:
         """Sample and divide; a line for each job that has ended."""

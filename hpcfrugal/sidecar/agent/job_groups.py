@@ -139,6 +139,12 @@ class JobGroups:
         for job, group in self._jobs.values():
             group.samples_us = (*group.samples_us[1:], job.cpu_us)
             group.is_read_at_end = False
+        self._is_first = False
+        return [job for job, _ in [*self._jobs.values(), *ended]]
+
+    def look(self) -> None:
+        """Look at the processes of jobs: for what is not known of a job, and for one whose end is to be noticed."""
+        for job, group in self._jobs.values():
             if not group.is_watched:
                 self._watch_task(job, group)
             if self.has_gpus or not job.is_known:
@@ -148,8 +154,6 @@ class JobGroups:
                         job.cpus = self._cpus(group)
                     self._confine(job, group)
                     note_group(job, self._proc, group.directory, again=self.has_gpus)
-        self._is_first = False
-        return [job for job, _ in [*self._jobs.values(), *ended]]
 
     @staticmethod
     def _read_one(job: NodeJob, group: _Group) -> bool:

@@ -56,6 +56,11 @@ class NodeJobs:
         self._ended_us += sum([job.cpu_us for job in jobs if job.ended_ns is not None])
         return jobs
 
+    def look(self) -> None:
+        """Look at what the processes of jobs show: after ``read``, and when the busy time of the node has been read."""
+        if self._processes is None:
+            self._groups.look()
+
     def _find(self, now_ns: int) -> list[NodeJob]:
         if self._processes is None:
             return self._by_groups(now_ns)
