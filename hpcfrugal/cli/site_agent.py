@@ -88,7 +88,7 @@ def agent_command(
     if not no_publish and not once:
         options += ["--publish", PUBLISHED, "--publish-step", f"{publish_step:g}"]
     name = node or this_host()
-    options += _idle_power(name)
+    options += _node_options(name)
     if once:
         _show_once(name, options, as_json=as_json)
     else:
@@ -114,15 +114,18 @@ def agent_options(
     return words + (["--no-publish"] if publish_step is None else ["--publish-step", f"{publish_step:g}"])
 
 
-def _idle_power(node: str) -> list[str]:
-    """The agent's options for the idle power that the settings give for a node. Raises InputError."""
+def _node_options(node: str) -> list[str]:
+    """The agent's options for the idle power and the CPUs that the settings give for a node. Raises InputError."""
     from hpcfrugal.settings.idle_power import read_idle_powers
 
     known = read_idle_powers(load_config().tables("nodes")).get(node)
-    if known is None or not known.power_uw:
+    if known is None:
         return []
+    options = [] if known.cpus is None else ["--slurm-cpus", str(known.cpus)]
+    if not known.power_uw:
+        return options
     powers = ",".join(f"{component}={power_uw}" for component, power_uw in known.power_uw)
-    return ["--idle-power-uw", powers, "--idle-source", known.source]
+    return [*options, "--idle-power-uw", powers, "--idle-source", known.source]
 
 
 def gid_of(group: str, option: str) -> int:

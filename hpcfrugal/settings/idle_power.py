@@ -96,7 +96,8 @@ class NodeSettings(NamedSection):
 class IdlePower:
     """Idle power of one node in microwatts by component, and the source of the figures as text.
 
-    ``tdp_uw`` is the thermal design power of all its CPUs, ``cpu`` and ``gpu`` are the models of its devices.
+    ``tdp_uw`` is the thermal design power of all its CPUs, ``cpu`` and ``gpu`` are the models of its devices, ``cpus``
+    is how many CPUs it has as Slurm counts them.
     """
 
     power_uw: tuple[tuple[str, int], ...]
@@ -104,6 +105,7 @@ class IdlePower:
     tdp_uw: int | None = None
     cpu: str | None = None
     gpu: str | None = None
+    cpus: int | None = None
 
 
 def read_node_tables(tables: Mapping[str, NamedTable]) -> list[tuple[NamedTable, NodeSettings]]:
@@ -148,7 +150,7 @@ def _idle_power(section: NodeSettings, origin: SettingOrigin) -> IdlePower:
     # Without the line number: this goes into the ledger, and the file may change.
     source = section.source or f"{origin.source}: {origin.key}"[:_MAX_SOURCE_CHARACTERS]
     tdp_uw = None if section.tdp_w is None else round(section.tdp_w * 1e6)
-    return IdlePower(power_uw, source, tdp_uw, section.cpu, section.gpu)
+    return IdlePower(power_uw, source, tdp_uw, section.cpu, section.gpu, section.cpus)
 
 
 def _nodes(name: str) -> list[str]:

@@ -29,7 +29,7 @@ def test_once_shows_node_and_jobs(box: Sandbox) -> None:
 
 
 def test_it_becomes_the_agent_and_leaves_files_of_the_day(box: Sandbox, tmp_path: Path) -> None:
-    box.settings('[nodes."n[1-2]"]\nidle_power_w = {cpu = 60.5, dram = 8}\nsource = "a wattmeter"\n')
+    box.settings('[nodes."n[1-2]"]\nidle_power_w = {cpu = 60.5, dram = 8}\ncpus = 64\nsource = "a wattmeter"\n')
     spool = tmp_path / "site"
     argv = [sys.executable, "-m", "hpcfrugal", "site", "agent", "--spool", spool, "--node", "n1", "--no-publish"]
     with subprocess.Popen(argv, env=box.env, stderr=subprocess.PIPE, text=True) as agent:
@@ -45,6 +45,7 @@ def test_it_becomes_the_agent_and_leaves_files_of_the_day(box: Sandbox, tmp_path
     assert agent.returncode == 0
     assert words[1:5] == ["-I", "-S", str(spool / "agents/n1/sidecar.pyz"), "agent"]
     assert [(node, path.parent) for node, _, path in files] == [("n1", spool / "agents/n1")]
+    assert words[words.index("--slurm-cpus") + 1] == "64"
     header = read_agent_header(files[0][2], os.getuid(), "n1")
     assert header is not None
     assert [(one.component, one.power_uw, one.source) for one in header.idle_power] == [

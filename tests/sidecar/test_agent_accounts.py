@@ -25,6 +25,7 @@ class Node:
         busy_us: int | None = 0,
         cpus: int | None = None,
         idle_uw: dict[str, int] | None = None,
+        slurm_cpus: int | None = None,
     ) -> None:
         self.entries = [ActiveChannel(channel) for channel in channels or (cpu(),)]
         self.at_ns = 0
@@ -32,7 +33,7 @@ class Node:
         for entry in self.entries:
             entry.meter.restart()
         gpus = [Gpu(0, "GPU-of-amd", "c", domain="amd-gpu-0"), Gpu(0, GPU, "a"), Gpu(1, "GPU-bbbb", "b")]
-        self.accounts = NodeAccounts(self.entries, gpus, jobs, busy_us, self.at_ns, cpus, idle_uw)
+        self.accounts = NodeAccounts(self.entries, gpus, jobs, busy_us, self.at_ns, cpus, idle_uw, slurm_cpus)
 
     def read(self, *counts_uj: int | None) -> None:
         self.at_ns += S
@@ -107,11 +108,23 @@ def test_a_job_has_idle_energy_from_when_it_was_first_seen_and_all_no_more_than_
 
 
 def test_a_job_holds_no_more_cpus_than_there_are() -> None:
-    a, b = job("1", cpus=4), job("2", cpus=8_000)
-    node = Node(cpu(), jobs=(a, b), cpus=4, idle_uw={"cpu": 800})
+    a, b, c = job("1", cpus=4), job("2", cpus=8_000), job("3")
+    c.slurm_cpus = 8_000
+    node = Node(cpu(), jobs=(a, b, c), cpus=4, idle_uw={"cpu": 900})
     node.read(1_000)
-    node.accounts.divide([a, b], 100, node.at_ns)
-    assert (a.idle_uj, b.idle_uj) == ([400], [400])
+    node.accounts.divide([a, b, c], 100, node.at_ns)
+    assert (a.idle_uj, b.idle_uj, c.idle_uj) == ([300], [300], [300])
+
+
+@pytest.mark.parametrize(("slurm_cpus", "of_slurm"), [(8, 400), (None, 200)])
+def test_idle_energy_where_slurm_counts_cores(slurm_cpus: int | None, of_slurm: int) -> None:
+    """Two threads a core: 4 of 8 cores are a half of the node, as 8 of 16 CPUs of Linux."""
+    confined, other = job("1", cpus=8), job("2")
+    other.slurm_cpus = 4
+    node = Node(cpu(), jobs=(confined, other), cpus=16, idle_uw={"cpu": 800}, slurm_cpus=slurm_cpus)
+    node.read(1_000)
+    node.accounts.divide([confined, other], 100, node.at_ns)
+    assert (confined.idle_uj, other.idle_uj) == ([400], [of_slurm])
 
 
 def test_a_failed_reading_is_divided_by_the_cpu_times_over_all_of_its_interval() -> None:

@@ -301,7 +301,7 @@ def test_cpus_of_a_job_that_is_not_confined(tmp_path: Path, environ: dict[str, s
     fake.processes.put(71, 1, environ={"SLURM_JOB_ID": "17", **environ})
     fake.run("job_17", 71)
     (job,) = sampled(groups_of(fake), 1)
-    assert job.cpus == cpus
+    assert (job.cpus, job.slurm_cpus, job.line()["cpus"]) == (None, cpus, cpus)
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,7 @@ def test_once_prints_what_it_sees(zipapp: Path, rapl: FakeRapl, fake: FakeGroups
     [
         (["--bogus"], "unknown argument '--bogus'"),
         (["--interval", "x"], "--interval: 'x' is not a number of seconds"),
+        (["--slurm-cpus", "-8"], "--slurm-cpus: '-8' is not a number of CPUs"),
         (["--gid", "root"], "--gid: 'root' is not the number of a group"),
     ],
 )

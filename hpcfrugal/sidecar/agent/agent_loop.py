@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 class AgentConfig:
-    """``node`` is this node's name in Slurm; ``interval_ns`` between samples, ``record_ns`` between records; the others
-    as in ``loop.SamplingConfig``."""
+    """``node`` is this node's name in Slurm, ``slurm_cpus`` its CPUs as Slurm counts them (None: as Linux does);
+    ``interval_ns`` between samples, ``record_ns`` between records; the others as in ``loop.SamplingConfig``."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class AgentConfig:
         *,
         cpu_percent: float = 1.0,
         file_limit_b: int = FILE_LIMIT_B,
+        slurm_cpus: int | None = None,
     ) -> None:
         self.node = node
         self.interval_ns = interval_ns
@@ -51,6 +52,7 @@ class AgentConfig:
         self.sysfs = sysfs
         self.cpu_percent = cpu_percent
         self.file_limit_b = file_limit_b
+        self.slurm_cpus = slurm_cpus
 
 
 class NodeSampler:
@@ -117,6 +119,7 @@ class NodeSampler:
             self.sampled_ns,
             node.cpus_online(),
             self._idle.power_uw,
+            self._config.slurm_cpus,
         )
 
     @property

@@ -3,8 +3,9 @@
 Options: ``--folder DIR`` (where the files of this node go), ``--node NAME`` (its name in Slurm), ``--interval S`` and
 ``--record S`` (seconds between samples and between records), ``--publish FILE`` and ``--publish-step S``, ``--gid N``
 (group of the files), ``--once`` (sample for one interval and print header and record), ``--cpu-budget PERCENT``,
-``--file-limit BYTES`` (of a day), ``--idle-power-uw cpu=N,dram=N,node=N`` and ``--idle-source TEXT``, ``--sysfs DIR``
-and ``--proc DIR``. Exit code 2 for a wrong command line, 1 for other trouble.
+``--file-limit BYTES`` (of a day), ``--slurm-cpus N`` (the node's CPUs as Slurm counts them), ``--idle-power-uw
+cpu=N,dram=N,node=N`` and ``--idle-source TEXT``, ``--sysfs DIR`` and ``--proc DIR``. Exit code 2 for a wrong command
+line, 1 for other trouble.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .publisher import Publisher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
 _VALUED = (
@@ -42,6 +43,7 @@ _VALUED = (
     "--gid",
     "--cpu-budget",
     "--file-limit",
+    "--slurm-cpus",
     "--idle-power-uw",
     "--idle-source",
     "--sysfs",
@@ -61,10 +63,7 @@ class AgentArguments:
             raise BadArguments("--folder is missing")
         self.publish = values.get("--publish")
         self.publish_step_ns = duration_ns(values, "--publish-step", "10")
-        gid = values.get("--gid")
-        if gid is not None and not (gid.isascii() and gid.isdigit() and len(gid) <= 10):
-            raise BadArguments(f"--gid: {gid!r} is not the number of a group")
-        self.gid = None if gid is None else int(gid)
+        self.gid = _whole(values, "--gid", "the number of a group")
         self.idle_uw = _powers(values.get("--idle-power-uw", ""))
         self.idle_source = values.get("--idle-source", "no source named")
         interval_ns = duration_ns(values, "--interval", "1")
@@ -76,7 +75,16 @@ class AgentArguments:
             values.get("--sysfs", "/sys"),
             cpu_percent=percent_of_core(values),
             file_limit_b=file_limit_b(values),
+            slurm_cpus=_whole(values, "--slurm-cpus", "a number of CPUs"),
         )
+
+
+def _whole(values: Mapping[str, str], option: str, what: str) -> int | None:
+    """A number of up to ten digits; None where the option is not there. Raises BadArguments."""
+    text = values.get(option)
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 10):
+        raise BadArguments(f"{option}: {text!r} is not {what}")
+    return None if text is None else int(text)
 
 
 def _powers(text: str) -> dict[str, int]:

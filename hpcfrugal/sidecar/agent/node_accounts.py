@@ -40,8 +40,9 @@ class _CpuTimes:
 
 
 class NodeAccounts:
-    """Sums by channel, in the order of ``channels``. ``gpus`` and ``cpus`` are those of the node, ``idle_uw`` its idle
-    power by component; of one that is not known it counts as 0."""
+    """Sums by channel, in the order of ``channels``. ``gpus`` and ``cpus`` are those of the node, ``slurm_cpus`` its
+    CPUs as Slurm counts them (None: as Linux does), ``idle_uw`` its idle power by component; of one that is not known
+    it counts as 0."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class NodeAccounts:
         now_ns: int,
         cpus: int | None = None,
         idle_uw: Mapping[str, int] | None = None,
+        slurm_cpus: int | None = None,
     ) -> None:
         """Begin at ``now_ns``, the time of the latest sample, at which ``jobs`` had the CPU times they have now."""
         self._channels = channels
@@ -59,6 +61,7 @@ class NodeAccounts:
         of_driver = {kind: [gpu for gpu in gpus if gpu.domain == f"{kind}-{gpu.index}"] for kind in _NUMBERED}
         self._numbered = next((some for some in of_driver.values() if some), [])
         self._cpus = cpus or 0
+        self._slurm_cpus = slurm_cpus or cpus or 1
         count = len(channels)
         self.idle_uw = dict(idle_uw or {}) if cpus else {}
         self._idle_groups = [
@@ -124,9 +127,7 @@ class NodeAccounts:
         columns: dict[int, list[int]] = {0: []}
         for job, cpu_us in now.job_us.items():
             used_us = max(0, cpu_us - since.job_us.get(job, 0))
-            # an environment may name more CPUs than there are
-            cpus = min(job.cpus or 0, self._cpus)
-            held = cpus * min(span_ns, now.at_ns - job.first_ns) if has_idle else 0
+            held = self._held_ns(job, min(span_ns, now.at_ns - job.first_ns)) if has_idle else 0
             if used_us or held > 0:
                 jobs.append(job)
                 uses.append(([used_us] * count, columns.setdefault(max(0, held), [held] * count)))
@@ -148,6 +149,12 @@ class NodeAccounts:
                 job.idle_uj = _added(job.idle_uj, grown, share[1])
         if given:
             self.rest_uj = _added(self.rest_uj, grown, [-sum(of_jobs) for of_jobs in zip(*given)])  # noqa: B905
+
+    def _held_ns(self, job: NodeJob, span_ns: int) -> int:
+        """The CPUs that a job holds, as Linux counts them, times ``span_ns``."""
+        all_ns = self._cpus * span_ns
+        held_ns = (job.slurm_cpus or 0) * all_ns // self._slurm_cpus if job.cpus is None else job.cpus * span_ns
+        return min(held_ns, all_ns)  # an environment may name more CPUs than there are
 
     def _idle_uj(self, grown: Mapping[int, int], since: _CpuTimes, now: _CpuTimes) -> dict[int, int]:
         """Idle energy of the channels whose idle power is known."""

@@ -7,10 +7,11 @@ class NodeJob:
     """One attempt of a job here. ``job_id`` is None while only its ``sluid`` is known, ``uid`` while its user is not.
 
     ``cpu_us`` is its CPU time from its start to the last reading; of one that was here before the agent, since
-    ``first_ns`` (time since boot), when it was first seen. ``cpus`` is how many of the node's it holds; ``gpus`` are
-    those that it holds alone, as numbers on the node or UUIDs, which may be shortened; both are None while that is not
-    known. ``is_confined``: its GPUs are those that its control group lets it open. ``looked`` are the processes of it
-    that have been looked at. ``ended_ns`` is None while it is here.
+    ``first_ns`` (time since boot), when it was first seen. ``cpus`` is how many of the node's it holds as Linux counts
+    them, ``slurm_cpus`` as Slurm does, which may count cores; ``gpus`` are those that it holds alone, as numbers on the
+    node or UUIDs, which may be shortened; each is None while that is not known. ``is_confined``: its GPUs are those
+    that its control group lets it open. ``looked`` are the processes of it that have been looked at. ``ended_ns`` is
+    None while it is here.
     """
 
     __slots__ = (
@@ -25,6 +26,7 @@ class NodeJob:
         "job_id",
         "looked",
         "sluid",
+        "slurm_cpus",
         "uid",
     )
 
@@ -36,6 +38,7 @@ class NodeJob:
         self.ended_ns: int | None = None
         self.cpu_us = 0
         self.cpus: int | None = None
+        self.slurm_cpus: int | None = None
         self.gpus: set[str] | None = None
         self.is_confined = False
         self.looked: set[int] = set()
@@ -47,7 +50,7 @@ class NodeJob:
     @property
     def is_known(self) -> bool:
         """Whether nothing more is to be found out about it."""
-        return None not in (self.job_id, self.uid, self.cpus, self.gpus)
+        return None not in (self.job_id, self.uid, self.cpus or self.slurm_cpus, self.gpus)
 
     def line(self) -> dict[str, object]:
         """The job as it stands in a file."""
@@ -56,7 +59,7 @@ class NodeJob:
             "sluid": self.sluid,
             "uid": self.uid,
             "first_ns": self.first_ns,
-            "cpus": self.cpus,
+            "cpus": self.cpus or self.slurm_cpus,
             "cpu_us": self.cpu_us,
             "energy_uj": self.energy_uj,
             "idle_uj": self.idle_uj if any(self.idle_uj) else [],

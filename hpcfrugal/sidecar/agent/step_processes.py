@@ -70,7 +70,7 @@ def note_task(job: NodeJob, proc: str, pid: int) -> None:
     if not environ or "SLURM_JOB_ID" not in environ:
         return
     job.uid = uid if job.uid is None else job.uid
-    job.cpus = _cpus(environ) if job.cpus is None else job.cpus
+    job.slurm_cpus = job.slurm_cpus or _cpus(environ)
     if not job.is_confined:
         named = (job.gpus or set()) | _gpus(environ)
         job.gpus = named if len(named) <= _MOST_GPUS else job.gpus or set()
@@ -89,7 +89,7 @@ def note_group(job: NodeJob, proc: str, directory: str, *, again: bool) -> None:
             continue
         if process.comm == DAEMON:
             job.job_id = job.job_id or job_of_title(proc, pid)
-        elif again or None in (job.uid, job.cpus, job.gpus):
+        elif again or None in (job.uid, job.cpus or job.slurm_cpus, job.gpus):
             note_task(job, proc, pid)
             job.looked.add(pid)
         if job.is_known and not again:
