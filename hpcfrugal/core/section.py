@@ -233,7 +233,7 @@ class Section:
         return tuple(vars(self).get(name) for name in self.known_keys)
 
     def __eq__(self, other: object) -> bool:
-        return self._values() == other._values() if isinstance(other, type(self)) else NotImplemented
+        return self._values() == other._values() if type(other) is type(self) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self._values())
