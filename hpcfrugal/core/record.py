@@ -21,9 +21,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -205,7 +206,7 @@ class Codec(Generic[_T]):
                 else:
                     required.add(field.name)
         self._required, self._missing = frozenset(required), missing
-        self._required_keys = {key for key, field in self._fields.items() if field.name in required}
+        self.required_keys = {key for key, field in self._fields.items() if field.name in required}
         # Most values are integers, which are checked without a call; the bounds of other fields contain no integer.
         self._specs: dict[str, tuple[str, str | None, int, int, Read]] = {
             key: (field.name, None, *field.integers, field.read) for key, field in self._fields.items()
@@ -271,26 +272,10 @@ class Codec(Generic[_T]):
                 values[name] = inner.record(**values[name])
         return self.record(**values)
 
-    def read_columns(self, data: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]] | None:
-        """The values of many JSON objects by key, each column in their order; a key that none of them has is left out.
-
-        None where the objects differ in their keys, or where a value is not valid as it stands.
-        """
-        keys = [key for key in data[0] if key in self._fields]
-        if len(keys) < 2 or set(map(len, data)) != {len(data[0])}:
-            return None
-        try:
-            columns = dict(zip(keys, zip(*map(itemgetter(*keys), data), strict=True), strict=True))
-        except KeyError:
-            return None
-        for key, values in list(columns.items()):
-            if values[0] is None and all(value is None for value in values):
-                del columns[key]
-                continue
-            numbers = self._fields[key].numbers
-            if numbers is None or not numbers.hold(values, required=key in self._required_keys):
-                return None
-        return columns if self._required_keys <= columns.keys() else None
+    @property
+    def numbers(self) -> dict[str, Numbers]:
+        """What the values of its number fields must be, by key; without those that have to be read one by one."""
+        return {key: field.numbers for key, field in self._fields.items() if field.numbers is not None}
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -367,20 +352,23 @@ def assemble(record: type[_T], *sources: object, **values: Any) -> _T:
     kinds = (record, tuple(values), *map(type, sources))
     plan = _plans.get(kinds)
     if plan is None:
-        plan = _plans[kinds] = _plan(record, values.keys(), sources)
-    for source, (names, get) in zip(sources, plan, strict=True):
-        if names:
-            values.update(zip(names, get(source), strict=True))
-    return record(**values)
+        plan = _plans[kinds] = _plan(record, list(values), sources)
+    getters, in_order = plan
+    found = [*values.values()]
+    for source, get in zip(sources, getters, strict=True):
+        found += get(source)
+    return record(*in_order(found))
 
 
-_Plan = list[tuple[list[str], Callable[[Any], tuple[Any, ...]]]]
+_Plan = tuple[list[Callable[[Any], tuple[Any, ...]]], Callable[[Sequence[Any]], tuple[Any, ...]]]
 
 _plans: dict[tuple[Any, ...], _Plan] = {}
 
 
-def _plan(record: type[Any], given: Collection[str], sources: Sequence[object]) -> _Plan:
-    """Which fields of a record are taken from each source."""
+def _plan(record: type[Any], given: list[str], sources: Sequence[object]) -> _Plan:
+    """What gets the fields of a record that each source has, and what puts those given and these into their order."""
+    if not record.__dataclass_fields__.keys() >= set(given):
+        raise TypeError(f"{record.__name__} has not all of the fields {', '.join(given)}")
     found: list[list[str]] = [[] for _ in sources]
     for name in record.__dataclass_fields__:
         if name in given:
@@ -391,7 +379,9 @@ def _plan(record: type[Any], given: Collection[str], sources: Sequence[object]) 
         if at is None:
             raise AttributeError(f"no value for {record.__name__}.{name}")
         found[at].append(name)
-    return [(names, _columns_getter(names) if names else tuple) for names in found]
+    names = [*given, *chain.from_iterable(found)]
+    getters = [_columns_getter(own) if own else lambda source: () for own in found]
+    return getters, picker([names.index(name) for name in record.__dataclass_fields__])
 
 
 def _columns_getter(paths: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -7,16 +7,15 @@ field does not accept.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import chain
 from typing import Any, Protocol
 
 from hpcfrugal.core.errors import HpcfrugalError
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import clean_text
-from hpcfrugal.core.time import from_ns, instant_ns, parse_iso
+from hpcfrugal.core.time import from_ns, instant_ns
 
 MAX_INT = 2**62
 """Larger integers are invalid, so that sums fit into SQLite's signed 64 bits."""
@@ -57,27 +56,13 @@ Convert = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What the numbers of a field must be, to check those of many records at once; ``size``: of lists of so many, in
-    which there may be ``nulls``."""
+    """What the numbers of a field must be; ``size``: of lists of so many, in which there may be ``nulls``."""
 
     kinds: frozenset[type]
     low: float
     high: float
     nulls: bool = False
     size: int | None = None
-
-    def hold(self, values: Sequence[Any], *, required: bool) -> bool:
-        """Whether each of ``values`` is what ``read`` takes as it stands; None is where it is not ``required``."""
-        nulls = not required
-        if self.size is not None:
-            if set(map(type, values)) != {list} or set(map(len, values)) != {self.size}:
-                return False
-            values, nulls = list(chain.from_iterable(values)), self.nulls
-        kinds = set(map(type, values))
-        if nulls and type(None) in kinds:
-            kinds.remove(type(None))
-            values = [value for value in values if value is not None]
-        return kinds <= self.kinds and (not values or (self.low <= min(values) and max(values) <= self.high))
 
 
 class RecordReader(Protocol):
@@ -145,6 +130,7 @@ def read_mapping(value: Any, _: Problems) -> dict[str, Any]:
 
 def numbers_reader(numbers: Numbers) -> Read:
     kinds, low, high, nulls, size = numbers.kinds, numbers.low, numbers.high, numbers.nulls, numbers.size
+    exact = {type(None), float if float in kinds else int}
     what = f"a list of {'' if size is None else f'{size} '}{'numbers' if float in kinds else 'integers'}"
 
     def read(value: Any, _: Problems) -> tuple[float | None, ...]:
@@ -153,7 +139,7 @@ def numbers_reader(numbers: Numbers) -> Read:
                 if not (type(item) in kinds and low <= item <= high) and not (nulls and item is None):
                     break
             else:
-                return tuple(value)
+                return tuple(item if type(item) in exact else float(item) for item in value)
         raise InvalidValue(f"{what} from {low} to {high}{' or null' if nulls else ''}")
 
     return read
@@ -235,7 +221,7 @@ def read_iso_time(value: Any, problems: Problems) -> int:
     if not isinstance(value, str):
         raise InvalidValue("a text")
     try:
-        return _in_range(instant_ns(parse_iso(value)))
+        return _in_range(instant_ns(datetime.fromisoformat(value)))
     except ValueError:
         raise InvalidValue("an ISO 8601 time with its offset from UTC") from None
 

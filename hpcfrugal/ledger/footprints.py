@@ -129,7 +129,7 @@ def intensities_of(
     if intensity is not None:
         provider = intensity.best_provider(zone, plan.provider if plan else None, [(start_ns, end_ns)])
     layers = _layers(intensity, zone, provider, plan, start_ns, end_ns)
-    return replace(place, provider=provider), layered(layers, start_ns, end_ns)
+    return replace(place, provider=provider) if provider else place, layered(layers, start_ns, end_ns)
 
 
 def _layers(

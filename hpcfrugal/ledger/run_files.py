@@ -43,7 +43,8 @@ class RunFiles:
         self._facts: dict[JobKey, dict[str, NodeFacts]] = {}
         self._unwritten: set[str] = set(self._rows) if sealed else set()
         self._cleared = False
-        self._names = {_place(row): row.name for row in self._rows.values()}
+        self._jobs = {name: _job(row) for name, row in self._rows.items()}
+        self._names = {_place(row, self._jobs[name]): name for name, row in self._rows.items()}
 
     @classmethod
     def of(cls, connection: sqlite3.Connection, run: int | None) -> RunFiles:
@@ -71,20 +72,19 @@ class RunFiles:
     def is_sampled(self, job: JobKey) -> bool:
         """Whether a sample file of a job counts."""
         return any(
-            row.kind == "samples" and row.read.accepted and (row.job_id, row.restart) == (job.job_id, job.restart)
-            for row in self._rows.values()
+            row.kind == "samples" and row.read.accepted and self._jobs[name] == job for name, row in self._rows.items()
         )
 
     @property
     def jobs(self) -> set[JobKey]:
         """The attempts of which any file counts."""
-        return {job for row in self._rows.values() if row.read.accepted and (job := _job(row)) is not None}
+        return {job for name, job in self._jobs.items() if job is not None and self._rows[name].read.accepted}
 
     @property
     def jobs_without_content(self) -> set[JobKey]:
         """The attempts of which a document counts that is gone, and whose content went when the run was sealed."""
         lost = (row for row in self._rows.values() if row.kind in ("slurm", "end") and self._lost(row))
-        return {job for row in lost if (job := _job(row)) is not None}
+        return {job for row in lost if (job := self._jobs[row.name]) is not None}
 
     def _lost(self, row: FileRow) -> bool:
         return row.read.accepted and row.content is None and row.name not in self._documents
@@ -144,24 +144,25 @@ class RunFiles:
         """Note a file that was read: its problems, its state then (None: as listed), whether it counts and what it
         holds. ``content`` is what is kept of a file that is no document."""
         read = ReadState.of(state or file.state, problems, accepted=accepted)
-        self._note(_file_row(file, read, content), document)
+        self._note(_file_row(file, read, content), file.parsed.job, document)
 
     def note_missing(self, name: str, kind: str, problem: str) -> None:
         """Note a file that should be there."""
-        self._note(FileRow(name, kind, read=ReadState(problems=(problem,))), None)
+        self._note(FileRow(name, kind, read=ReadState(problems=(problem,))), None, None)
 
     def note_unreadable(self, file: ListedFile, problem: str) -> None:
         """Note that a file could not be read now. What is known of it by an earlier sync stays."""
         known = self._rows.get(file.clean_name)
         if known is None:
-            self._note(_file_row(file, NOT_READ.unreadable(problem)), None)
+            self._note(_file_row(file, NOT_READ.unreadable(problem)), file.parsed.job, None)
             return
         self._rows[known.name] = replace(known, read=known.read.unreadable(problem))
         self._unwritten.add(known.name)
 
-    def _note(self, row: FileRow, document: Document | str | None) -> None:
+    def _note(self, row: FileRow, job: JobKey | None, document: Document | str | None) -> None:
         self._rows[row.name] = row
-        self._names[_place(row)] = row.name
+        self._jobs[row.name] = job
+        self._names[_place(row, job)] = row.name
         self._documents.pop(row.name, None)
         self._facts.clear()
         if document is not None:
@@ -170,7 +171,7 @@ class RunFiles:
 
     def clear(self) -> None:
         """Drop all that is known of the files."""
-        for known in (self._rows, self._documents, self._facts, self._names, self._unwritten):
+        for known in (self._rows, self._jobs, self._documents, self._facts, self._names, self._unwritten):
             known.clear()
         self._cleared = True
 
@@ -215,18 +216,17 @@ class RunFiles:
 
     def _fold(self, names: Sequence[str]) -> str:
         """These files as one JSON object, by name."""
-        rows = [self._rows[name] for name in names]
-        attempts = {job for row in rows if (job := _job(row)) is not None}
+        attempts = {job for name in names if (job := self._jobs[name]) is not None}
         prefix = _prefix(attempts.pop()) if len(attempts) == 1 else None
         folded: dict[str, Any] = {}
-        for row in rows:
-            name, document = row.name, self._kept(row)
+        for name in names:
+            document = self._kept(self._rows[name])
             if prefix is not None and name.startswith(prefix):
                 name = _ANY + name.removeprefix(prefix)
                 if document is not None:
                     document = {key: value for key, value in document.items() if key not in ("job_id", "restart")}
             folded[name] = document
-        return json.dumps(folded, separators=(",", ":"), sort_keys=True)
+        return _encode(folded)
 
     def _kept(self, row: FileRow) -> dict[str, Any] | None:
         """What is kept of a document of a sealed run."""
@@ -238,9 +238,12 @@ class RunFiles:
         return codec(type(document)).write(document)
 
 
-def _place(row: FileRow) -> tuple[str, JobKey | str | None]:
-    """What tells the file apart from others of its run: for which job it is, or its name."""
-    return row.kind, row.name if row.kind in _OF_NODES else _job(row)
+_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
+
+def _place(row: FileRow, job: JobKey | None) -> tuple[str, JobKey | str | None]:
+    """What tells the file of a job apart from others of its run: for which job it is, or its name."""
+    return row.kind, row.name if row.kind in _OF_NODES else job
 
 
 def _job(row: FileRow) -> JobKey | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any
 
 from hpcfrugal.accounting.footprint import LevelSource
@@ -165,10 +166,12 @@ def sums_in(row: Sequence[Any]) -> EnergySums:
 
 def total_of(parts: Iterable[EnergySums]) -> EnergySums:
     """The sum of several."""
-    columns = zip(*([getattr(part, name) for name in SUMS] for part in parts), strict=True)
-    return EnergySums(*(_sum(values) for values in columns))  # type: ignore[arg-type]
+    return EnergySums(*map(_sum, zip(*map(_columns, parts), strict=True)))  # type: ignore[arg-type]
 
 
-def _sum(values: Iterable[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+_columns = attrgetter(*SUMS)
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None] if None in values else values
+    return sum(known) if known else None  # type: ignore[arg-type]

@@ -7,9 +7,10 @@ to its whole, however it is cut, and the CO2e of each component of a node is rou
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
-from operator import attrgetter
+from operator import itemgetter, sub
 from types import MappingProxyType
 
 from hpcfrugal.accounting.footprint import EnergyPiece, IntensityLevel, RoundedTally, Tally, tallies
@@ -57,18 +58,26 @@ class JobEnergy:
         self._last_ns = max((one.last_wall_ns for one in own if one.last_wall_ns is not None), default=0)
         is_steady = job.is_accounted_alone and not any(one.quality == "measured" for one in own)
         width_s = _STEADY_S if of_days and is_steady else BUCKET_S
-        self._buckets = {(one.node, one.channel): one.buckets_of(width_s) for one in own}
-        pieces = [
-            EnergyPiece(*self._span_of(bucket), bucket.energy_uj, (one.node, one.component, one.quality), one.quality)
+        self._buckets = {
+            (one.node, one.channel): [(*self._span_of(bucket), bucket) for bucket in one.buckets_of(width_s)]
             for one in own
-            for bucket in self._buckets[one.node, one.channel]
+        }
+        energies_uj: dict[tuple[int, int, tuple[str, str, str]], int] = {}
+        for one in own:
+            of = one.node, one.component, one.quality
+            for start_ns, end_ns, bucket in self._buckets[one.node, one.channel]:
+                span = start_ns, end_ns, of
+                energies_uj[span] = energies_uj.get(span, 0) + bucket.energy_uj
+        pieces = [
+            EnergyPiece(start_ns, end_ns, energy_uj, of, of[2])
+            for (start_ns, end_ns, of), energy_uj in energies_uj.items()
         ]
-        self.pieces = tuple(sorted(pieces, key=attrgetter("start_ns")))
+        self.pieces = tuple(sorted(pieces, key=itemgetter(0)))
 
     def buckets_of(self, channel: ChannelRow) -> Iterator[tuple[int, KnownBucket]]:
         """The buckets of a channel that counts, each with the instant from which on it was drawn."""
-        for bucket in self._buckets[channel.node, channel.channel]:
-            yield self._span_of(bucket)[0], bucket
+        for start_ns, _, bucket in self._buckets[channel.node, channel.channel]:
+            yield start_ns, bucket
 
     def _span_of(self, bucket: KnownBucket) -> tuple[int, int]:
         """When the energy of a bucket was drawn.
@@ -166,11 +175,11 @@ class _PartSums:
     """The columns of ``EnergySums`` of a component of a node, by slot."""
 
     def __init__(self, slots: int) -> None:
-        self._columns: list[dict[str, int]] = [{} for _ in range(slots)]
+        self._columns = [defaultdict[str, int](int) for _ in range(slots)]
         self._read_ns = [0] * slots
 
     def _add(self, number: int, column: str, value: int) -> None:
-        self._columns[number][column] = self._columns[number].get(column, 0) + value
+        self._columns[number][column] += value
 
     def add(self, channel: ChannelRow, buckets: Iterable[tuple[int, KnownBucket]]) -> None:
         """A channel's energy, with its range if it is modelled, or its edges are uncertain."""
@@ -220,9 +229,10 @@ class _PartSums:
             if not tallied[number].has_known:
                 continue
             now = whole.rounded()
-            self._add(number, f"{quality}_ug", now.ug - before.ug)
-            for column in ("grid_ng", "actual_uj", "estimated_uj", "forecast_uj", "yearly_mean_uj", "open_uj"):
-                self._add(number, column, getattr(now, column) - getattr(before, column))
+            of_slot = RoundedTally(*map(sub, now, before))
+            self._add(number, f"{quality}_ug", of_slot.ug)
+            for column, amount in zip(RoundedTally._fields[1:], of_slot[1:], strict=True):
+                self._add(number, column, amount)
             before = now
 
     def sums(self, *, lacking: bool) -> Iterator[tuple[int, EnergySums]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hpcfrugal.core.quick import dataclass
-from hpcfrugal.core.safe_read import FileState, UnsafeFile, parse_json_lines
+from hpcfrugal.core.safe_read import FileState, UnsafeFile
 from hpcfrugal.spool.agent_records import (
     AgentHeader,
     AgentJob,
@@ -117,9 +117,7 @@ class AgentParser:
         if not line:
             return None
         try:
-            found = parse_json_lines((line,)) if len(line) < MAX_LINE_BYTES else None
-            data = found[0] if found is not None and isinstance(found[0], dict) else line_object(line, self.bad)
-            return self._object(data, len(line))
+            return self._object(line_object(line, self.bad), len(line))
         except BadLine as reason:
             self.bad[str(reason)] += 1
             return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, Literal
 
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import (
@@ -18,6 +19,7 @@ from hpcfrugal.core.record import (
     Range,
     codec,
 )
+from hpcfrugal.core.record_lines import LineReader
 from hpcfrugal.spool.use import Use
 
 MAX_SESSION_NS = 400 * 86_400 * 10**9
@@ -78,6 +80,12 @@ class SampleRecord:
     read_ns: Annotated[tuple[int | None, ...] | None, SIZED] = None
     assumed_ns: Annotated[tuple[int, ...] | None, Range(high=MAX_SESSION_NS), SIZED] = None
     use: Annotated[Use, EMBEDDED] = field(default_factory=Use)
+
+
+@cache
+def record_lines(channels: int) -> LineReader:
+    """What reads lines with records of ``channels`` counters; the last may be the end of its session."""
+    return LineReader(codec(SampleRecord, channels), {"kind": Literal["record", "end"], "reason": str | None})
 
 
 def parse_record(data: Mapping[str, Any], channels: int, bad: Counter[str]) -> SampleRecord:

@@ -14,8 +14,7 @@ from itertools import groupby
 from typing import Any, BinaryIO
 
 from hpcfrugal.core.quick import dataclass
-from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, open_owned, parse_json, parse_json_lines
-from hpcfrugal.core.text import clean_text
+from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, open_owned, parse_json_fast
 from hpcfrugal.spool.covered_time import CoveredTime
 from hpcfrugal.spool.sample_header import MAX_HEADER_BYTES, Header, SampledNode, parse_header
 from hpcfrugal.spool.sample_record import BadLine
@@ -33,6 +32,8 @@ _FEW = 4
 """Fewer records than this are read faster one by one."""
 
 _LINE_START = b'{"kind"'
+_HEADER_START = b'{"kind":"header"'
+"""How the sidecar writes it. A header in another form is found where lines are read one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,28 +121,28 @@ class SampleParser:
             self._take([line for line in lines[start : start + _LINES_AT_ONCE] if line])
 
     def _take(self, lines: Sequence[bytes]) -> None:
-        objects = _objects(lines)
-        if objects is None:
-            for line in lines:
-                self._count(self._take_line, line)
-            return
-        first = 0
-        others = [at for at, one in enumerate(objects) if one.get("kind") != "record"]
-        for other in [*others, len(objects)]:
-            ends = other < len(objects) and objects[other].get("kind") == "end"
-            self._take_records(objects[first : other + ends])
-            if other < len(objects) and not ends:
-                self._count(self._take_object, objects[other], len(lines[other]))
-            first = other + 1
+        for is_header, some in groupby(lines, _is_header):
+            if is_header:
+                self._take_one_by_one(list(some))
+            else:
+                self._take_records(list(some))
 
-    def _count(self, take: Any, *arguments: Any) -> None:
-        try:
-            take(*arguments)
-        except BadLine as reason:
-            self.bad[str(reason)] += 1
+    def _take_records(self, lines: Sequence[bytes]) -> None:
+        """Lines that are probably records: as many at once as are valid as they stand."""
+        session = self._open
+        if len(lines) < _FEW or session is None or session.end_reason is not None:
+            self._take_one_by_one(lines)
+        elif max(map(len, lines)) >= MAX_LINE_BYTES or not session.extend(lines):
+            half = len(lines) // 2
+            self._take_records(lines[:half])
+            self._take_records(lines[half:])
 
-    def _take_line(self, line: bytes) -> None:
-        self._take_object(line_object(line, self.bad), len(line))
+    def _take_one_by_one(self, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            try:
+                self._take_object(line_object(line, self.bad), len(line))
+            except BadLine as reason:
+                self.bad[str(reason)] += 1
 
     def _take_object(self, data: dict[str, Any], size: int) -> None:
         kind = data.get("kind")
@@ -150,7 +151,9 @@ class SampleParser:
         elif self._open is None:
             raise BadLine("no valid header before it")
         elif kind in ("record", "end"):
-            self._take_records([data])
+            if self._open.end_reason is not None:
+                raise BadLine("record after the end")
+            self._open.add(data, self.bad)
         else:
             raise BadLine(f"unknown kind {str(kind)[:40]}")
 
@@ -167,26 +170,9 @@ class SampleParser:
         self._open = SidecarSession(header)
         self.sessions.append(self._open)
 
-    def _take_records(self, records: Sequence[dict[str, Any]]) -> None:
-        """Records of which the last may be the session's end."""
-        session = self._open
-        if not records:
-            return
-        if session is None or session.end_reason is not None:
-            self.bad["no valid header before it" if session is None else "record after the end"] += len(records)
-            return
-        last = records[-1]
-        ends, reason = last.get("kind") == "end", last.pop("reason", None)
-        count = 0
-        alike = [records] if len(set(map(len, records))) == 1 else [list(some) for _, some in groupby(records, len)]
-        for part in alike:
-            count = len(session)
-            if len(part) < _FEW or not session.extend(part):
-                for one in part:
-                    count = len(session)
-                    self._count(session.add, one, self.bad)
-        if ends and len(session) > count:
-            session.end_reason = clean_text(reason) if isinstance(reason, str) else "?"
+
+def _is_header(line: bytes) -> bool:
+    return line.startswith(_HEADER_START)
 
 
 def line_object(line: bytes, bad: Counter[str]) -> dict[str, Any]:
@@ -196,24 +182,16 @@ def line_object(line: bytes, bad: Counter[str]) -> dict[str, Any]:
     counted in ``bad`` and what follows it counts.
     """
     try:
-        data = parse_json(line if len(line) < MAX_LINE_BYTES else b"a line too long")
+        data = parse_json_fast(line if len(line) < MAX_LINE_BYTES else b"a line too long")
     except ValueError as error:
         start = line.rfind(_LINE_START)
         if start <= 0:
             raise BadLine("not valid JSON") from error
         bad["torn, another line follows on it"] += 1
         try:
-            data = parse_json(line[start:])
+            data = parse_json_fast(line[start:])
         except ValueError as second:
             raise BadLine("not valid JSON") from second
     if not isinstance(data, dict):
         raise BadLine("not a JSON object")
     return data
-
-
-def _objects(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
-    """The JSON object of each line; None where one of them is something else."""
-    if max(map(len, lines), default=0) >= MAX_LINE_BYTES:
-        return None
-    found = parse_json_lines(lines) if lines else []
-    return found if found is not None and set(map(type, found)) <= {dict} else None

@@ -13,7 +13,7 @@ from itertools import pairwise, repeat
 from operator import le
 from typing import Any
 
-from hpcfrugal.core.record import codec
+from hpcfrugal.core.text import clean_text
 from hpcfrugal.spool.sample_header import Header
 from hpcfrugal.spool.sample_record import (
     MAX_SESSION_NS,
@@ -22,6 +22,7 @@ from hpcfrugal.spool.sample_record import (
     most_cpu_us,
     most_energy_uj,
     parse_record,
+    record_lines,
 )
 from hpcfrugal.spool.use import USE_FIELDS
 
@@ -119,16 +120,18 @@ class SidecarSession:
         rows = {name: None if data[name] is None else tuple(data[name]) for name in ("errors", *_NEWEST)}
         return cls(header, **{**data, **rows})
 
-    def extend(self, records: Sequence[Mapping[str, Any]]) -> bool:
-        """Append records, as JSON objects. False, and none is appended, where they have to be looked at one by one."""
-        found = codec(SampleRecord, len(self.header.channels)).read_columns(records)
-        if found is None:
+    def extend(self, lines: Sequence[bytes]) -> bool:
+        """Append records, as lines of JSON. False, and none is appended, where they have to be looked at one by one."""
+        found = record_lines(len(self.header.channels)).columns(lines)
+        if found is None or "end" in found["kind"][:-1]:
             return False
         columns = _by_channel(found)
         read_later = not all(_within(column, columns["boottime_ns"]) for column in columns.get("read_ns", ()))
         if read_later or self._refusal(columns) is not None:
             return False
         self._append(columns)
+        if found["kind"][-1] == "end":
+            self.end_reason = _ended_because(found.get("reason", (None,))[-1])
         return True
 
     def add(self, data: Mapping[str, Any], bad: Counter[str]) -> None:
@@ -150,6 +153,8 @@ class SidecarSession:
         if record.note is not None and record.note.slowed is not None:
             self.slowed = max(record.note.slowed, self.slowed or 0)
         self._append(columns)
+        if data.get("kind") == "end":
+            self.end_reason = _ended_because(data.get("reason"))
 
     def _refusal(self, columns: Mapping[str, Any]) -> str | None:
         """Why a record of these does not count."""
@@ -200,6 +205,10 @@ def _by_channel(columns: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: list(zip(*values, strict=True)) if name in _BY_CHANNEL else values for name, values in columns.items()
     }
+
+
+def _ended_because(reason: Any) -> str:
+    return clean_text(reason) if isinstance(reason, str) else "?"
 
 
 def newest(values: Sequence[Any], default: Any = None) -> Any:

@@ -22,6 +22,7 @@ from hpcfrugal.core.record import (
     assemble,
     codec,
 )
+from hpcfrugal.core.record_lines import LineReader
 
 START_NS = 1_795_000_000 * 10**9
 
@@ -116,22 +117,31 @@ class Load:
     heat: Annotated[Heat, EMBEDDED] = Heat()
 
 
+def lines_of(objects: list[dict[str, Any]]) -> list[bytes]:
+    return [json.dumps(one).encode() for one in objects]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
-        {"at_ns": None}, {"at_ns": True}, {"at_ns": -1}, {"at_ns": "1"}, {"fans_rpm": [1]}, {"fans_rpm": None},
-        {"fans_rpm": [1, 9001]}, {"fans_rpm": [1, False]}, {"watts": [1.5, None]}, {"watts": None}, {"alarm": 1},
-        {"spare": {"name": "f"}}, {"more": 1},
+        {"at_ns": None}, {"at_ns": True}, {"at_ns": -1}, {"at_ns": "1"}, {"at_ns": 5.0}, {"at_ns": 2**62 + 1},
+        {"fans_rpm": [1]}, {"fans_rpm": None}, {"fans_rpm": [1, 9001]}, {"fans_rpm": [1, False]},
+        {"watts": [1.5, None]}, {"watts": None}, {"watts": [True, 1]}, {"alarm": 1}, {"spare": {"name": "f"}},
+        {"more": 1}, {"kind": "other"}, {"kind": None}, {"why": 5},
     ],
 )  # fmt: skip
-def test_columns_are_read_only_where_every_object_reads_as_it_stands(changes: dict[str, Any]) -> None:
-    good = {"at_ns": 5, "fans_rpm": [1, None], "watts": [1, 2.5], "spare": None, "alarm": None, "unknown_key": {}}
-    loads = [good, {**good, "at_ns": 6, "alarm": False}]
-    assert codec(Load, 2).read_columns(loads) == {
-        "at_ns": (5, 6), "fans_rpm": ([1, None], [1, None]), "watts": ([1, 2.5], [1, 2.5]), "alarm": (None, False)
+def test_lines_are_read_at_once_only_where_every_object_reads_as_it_stands(changes: dict[str, Any]) -> None:
+    reader = LineReader(codec(Load, 2), {"kind": Literal["load"], "why": str | None})
+    good = {"at_ns": 5, "fans_rpm": [1, None], "watts": [1, 2.5], "alarm": None, "kind": "load"}
+    lines = lines_of([good, {**good, "at_ns": 6, "alarm": False}])
+    assert reader.columns(lines) == {
+        "at_ns": (5, 6), "fans_rpm": ([1, None], [1, None]), "watts": ([1.0, 2.5], [1.0, 2.5]), "alarm": (None, False),
+        "kind": ("load", "load"),
     }  # fmt: skip
-    assert codec(Load, 2).read_columns([*loads, {**good, **changes}]) is None
-    assert codec(Load, 2).read_columns([{"at_ns": 5}]) is None
+    assert reader.columns([*lines, *lines_of([{**good, **changes}])]) is None
+    assert reader.columns(lines_of([{"at_ns": 5}])) is None
+    assert reader.columns([*lines, b'{"at_ns":5,"fans_rpm":[1,NaN]}']) is None
+    assert reader.columns([lines[0].replace(b'"load"', b'"load", "why": "\xff"')]) is None
 
 
 @pytest.mark.parametrize(

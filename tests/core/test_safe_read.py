@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.core.safe_read import UnsafeFile, parse_json, parse_json_lines, read_regular, read_tail
+from hpcfrugal.core.safe_read import UnsafeFile, parse_json, parse_json_fast, read_regular, read_tail
 
 
 def test_a_document_has_32_mib_at_most(tmp_path: Path) -> None:
@@ -37,27 +37,22 @@ def test_of_a_log_only_the_end_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "lines",
-    [
-        [b'{"a":[1', b"2]}"],
-        [b'{},{"a":[1', b"2]}"],
-        [b'{"kind":1},{"a":[{"kind":2}', b'{"kind":3}]}'],
-        [b'{},0,{"a":[1', b"2]}"],
-        [b"{}", b"{},{}"],
-        [b"{}", b""],
-        [b"NaN", b"{}"],
-        [b"\xff", b"{}"],
-        [b"[" * 100_000],
-    ],
+    "data", [b"NaN", b"\xff", b"[" * 100_000, b"{},{}", b"", b'{"a":[1', b"[1e400,Infinity]", b"\xef\xbb\xbf{} x"]
 )
-def test_a_value_that_is_not_one_line_is_noticed(lines: list[bytes]) -> None:
-    assert parse_json_lines(lines) is None
+def test_the_fast_reader_refuses_what_the_other_one_refuses(data: bytes) -> None:
+    for read in (parse_json, parse_json_fast):
+        with pytest.raises(ValueError, match=r"\S"):
+            read(data)
 
 
-values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
 
 
-@given(st.lists(values, min_size=1, max_size=5))
-def test_lines_are_read_as_each_alone(items: list[object]) -> None:
-    lines = [json.dumps(item).encode() for item in items]
-    assert parse_json_lines(lines) == [parse_json(line) for line in lines] == items
+@given(values, st.sampled_from(["utf-8", "utf-16", "utf-8-sig"]))
+def test_both_readers_read_the_same(value: object, encoding: str) -> None:
+    data = json.dumps(value, ensure_ascii=False).encode(encoding)
+    assert parse_json_fast(data) == parse_json(data) == value
+    assert parse_json_fast(b'["\\ud800"]') == ["\ud800"]
