@@ -118,7 +118,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         fallback_sensors(context),
         on_begun=_lower_priority,
         watch=SensorWatch(
-            arguments.sysfs, arguments.proc, boottime_ns, lambda: later_sources(context), arguments.published
+            arguments.sysfs, arguments.proc, boottime_ns, lambda: later_sources(context), context.published
         ),
     ).run()
 

@@ -47,7 +47,8 @@ class SensorContext:
         gpu_busy: GpuBusy | None = None,
         published: str | None = PUBLISHED,
     ) -> None:
-        self.published = published
+        # what an agent publishes in its usual place is of the machine's own /sys
+        self.published = None if published == PUBLISHED and sysfs != "/sys" else published
         self.gpu_busy = gpu_busy
         self.sysfs = sysfs
         self.proc = proc

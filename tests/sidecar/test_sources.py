@@ -41,3 +41,15 @@ def test_a_part_of_a_gpu_is_not_counted_as_a_whole_one(
 def test_no_process_for_a_job_without_gpus(environ: dict[str, str], in_slurm: bool) -> None:
     place = SensorContext("/nowhere", "/nowhere", environ, lambda: 0, in_slurm=in_slurm)
     assert [sensor.name for sensor in primary_sensors(place)] == ["rapl-powercap"]
+
+
+def test_what_an_agent_published_is_of_the_machines_own_tree() -> None:
+    def published(sysfs: str, *file: str) -> str | None:
+        context = SensorContext(
+            sysfs, "/proc", {}, lambda: 0, in_slurm=False, **({"published": file[0]} if file else {})
+        )
+        return context.published
+
+    assert published("/sys") == "/run/hpcfrugal/energy.json"
+    assert published("/tree/sys") is None
+    assert published("/tree/sys", "/tree/run/energy.json") == "/tree/run/energy.json"
