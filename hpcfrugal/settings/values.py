@@ -133,9 +133,9 @@ def share_of(value: Any) -> float:
 def url_of(value: Any, *, placeholder: str = "") -> str:
     """An http(s) address without credentials, query and fragment. It may hold the ``placeholder``."""
     try:
-        parts = urlsplit(value.replace(placeholder, "node") if placeholder else value)
+        parts = urlsplit(str(value).replace(placeholder, "node") if placeholder else str(value))
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except (AttributeError, ValueError):
+    except ValueError:
         is_address = False
     if not is_address or re.search(r"[\s{}]", parts.geturl()):
         raise ValueError("needs a URL, such as https://example.org")
@@ -244,14 +244,15 @@ def time_span(low_s: float, high_s: float, bare_unit: str | None = None) -> Valu
 def one_of(choices: Any) -> ValueType[Any]:
     """One of the values of a ``Literal``."""
     known = get_args(choices)
+    words = [str(one) for one in known]
 
     def read(value: Any) -> Any:
         # In TOML `true` is not 1.
         found = next((one for one in known if one == value and type(one) is type(value)), None)
         if found is None:
-            near = did_you_mean(value, known) if isinstance(value, str) else ""
+            near = did_you_mean(value, words) if isinstance(value, str) else ""
             hint = near if near.startswith("did you mean") else None
-            raise Faults(Fault((), f"needs one of {', '.join(map(str, known))}", hint))
+            raise Faults(Fault((), f"needs one of {', '.join(words)}", hint))
         return found
 
     return ValueType(read)
