@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hpcfrugal.core.errors import SetupError
 from hpcfrugal.slurm.client import SlurmClient, slurm_client
 from hpcfrugal.slurm.pyslurm_probe import is_installed
 
@@ -20,7 +21,13 @@ def client_for(requests: int) -> Iterator[SlurmClient]:
     if requests < _MANY or not is_installed():
         yield slurm_client()
         return
-    from hpcfrugal.slurm.pyslurm_client import pyslurm_client
+    from hpcfrugal.slurm.pyslurm_client import PyslurmClient
+    from hpcfrugal.slurm.pyslurm_process import PyslurmProcess
 
-    with pyslurm_client() as client:
-        yield client
+    try:
+        process = PyslurmProcess()
+    except SetupError:
+        yield slurm_client()
+        return
+    with process:
+        yield PyslurmClient(process, slurm_client())

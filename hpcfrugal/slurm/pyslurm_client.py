@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from hpcfrugal.core.units import expand_nodelist, parse_walltime
 from hpcfrugal.job.backend import Submitted
 from hpcfrugal.job.batch_script import directive_flags
 from hpcfrugal.job.slurm_time import parse_slurm_time
-from hpcfrugal.slurm.client import CommandClient, PendingAnswer, Request, SlurmClient
+from hpcfrugal.slurm.client import PendingAnswer, Request, SlurmClient
 from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.slurm.environment import submission_environment
 from hpcfrugal.slurm.nodes import HardwareRequest, NodeHardware
@@ -143,13 +143,6 @@ class PyslurmClient:
         if any(job["array_tasks_waiting"] is not None for job in reply["answer"]):
             return self._commands.ask(request)  # squeue lists each task that waits
         return PresentStates([listed_state(_row(job)) for job in reply["answer"]], None)
-
-
-@contextmanager
-def pyslurm_client() -> Iterator[SlurmClient]:
-    """A client by pyslurm, whose process is started at once and ends with the block."""
-    with PyslurmProcess() as process:
-        yield PyslurmClient(process, CommandClient())
 
 
 class _Asked(Generic[_T]):

@@ -22,8 +22,11 @@ def why_not_pyslurm() -> str | None:
         return "pyslurm is not installed"
     from hpcfrugal.slurm.pyslurm_process import PyslurmProcess
 
-    with PyslurmProcess() as process:
-        return why_not(process)
+    try:
+        with PyslurmProcess() as process:
+            return why_not(process)
+    except SetupError as error:
+        return error.message
 
 
 def why_not(process: PyslurmProcess) -> str | None:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
@@ -29,20 +29,29 @@ PyslurmAnswer = dict[str, Any]
 
 
 class PyslurmProcess:
-    """Starts the process at once, and stops it at the end of a ``with`` block. Several threads may ask."""
+    """Starts the process at once, and stops it at the end of a ``with`` block. Several threads may ask.
+
+    Raises:
+        SetupError: it cannot be started.
+    """
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (`_read` closes it)
-        self._process = subprocess.Popen(
-            # Without -P its folder, whose `queue` is ours, would come before the standard library.
-            [sys.executable, "-P", str(_PROGRAM)],
-            env=query_environment(os.environ),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            process_group=0,  # Ctrl-C does not reach it
-        )
+        try:
+            with ExitStack() as stack:
+                self._errors = stack.enter_context(tempfile.TemporaryFile())
+                self._process = subprocess.Popen(
+                    # Without -P its folder, whose `queue` is ours, would come before the standard library.
+                    [sys.executable, "-P", str(_PROGRAM)],
+                    env=query_environment(os.environ),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._errors,
+                    process_group=0,  # Ctrl-C does not reach it
+                )
+                stack.pop_all()  # `_read` closes it
+        except OSError as error:
+            raise SetupError(f"the process for pyslurm cannot be started: {error.strerror}") from None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._questions, self._answers = self._process.stdin, self._process.stdout

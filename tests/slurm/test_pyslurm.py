@@ -330,6 +330,17 @@ def test_many_requests_go_by_it_once_it_has_begun(
         assert isinstance(one, CommandClient)
 
 
+def test_without_a_process_for_it_many_requests_go_by_commands(
+    module_that: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module_that(SUBMITS)
+    monkeypatch.setattr(sys, "executable", "/no/such/python3")
+    why = "the process for pyslurm cannot be started: No such file or directory"
+    assert pyslurm_probe.why_not_pyslurm() == why
+    with client_for(40) as one:
+        assert isinstance(one, CommandClient)
+
+
 def test_where_its_jobs_would_differ_they_go_by_commands(
     module_that: Callable[[str], None], commands: FakeSlurm, script: Callable[[str], SubmitJob]
 ) -> None:
