@@ -46,10 +46,9 @@ else:
         """An ``__init__`` that replaces itself by that of ``dataclasses`` when it is first called."""
 
         def begin(self, *args, **values):
-            after = {"__post_init__": kind.__post_init__} if hasattr(kind, "__post_init__") else {}
-            like = dataclasses.make_dataclass(
-                kind.__name__, [(one.name, object, _again(one)) for one in fields], eq=False, namespace=after
-            ).__init__
+            own = {name: getattr(kind, name) for name in ("__doc__", "__post_init__") if hasattr(kind, name)}
+            again = [(one.name, object, _again(one)) for one in fields]
+            like = dataclasses.make_dataclass(kind.__name__, again, eq=False, repr=False, namespace=own).__init__
             like.__qualname__ = f"{kind.__qualname__}.__init__"
             like.__annotations__ = {one.name: one.type for one in fields if one.init}
             kind.__init__ = like
