@@ -56,7 +56,7 @@ _FIELDS: tuple[Field[PlannedStart], ...] = (
     field("nodes", notation.COUNT, lambda one: one.job.nodes, heading="Nodes", drop=1),
     *attributes(notation.PLAIN, "cpus", of="job"),
     *attributes(_INSTANT, "submit_at", of="job"),
-    field("start_at", _CLOCK, lambda one: (one.was_at or one.now, one.now), heading="Starts"),
+    field("start_at", _CLOCK, lambda one: (one.was_at or one.now, one.now), heading="Starts (UTC)"),
     field("planned_start_at", _INSTANT, lambda one: one.start_at),
     field(
         "new_start_at", _TIME, lambda one: (one.start_at, one.now) if one.moved else None, json="", heading="Planned",
@@ -277,7 +277,8 @@ def _clock(moment: datetime | None, now: datetime, *, span: bool = True) -> str:
     """A time in UTC, with the span from now."""
     if moment is None or moment <= now:
         return "now"
-    form = "%H:%M:%S" if moment.date() == now.date() else "%a %H:%M"
+    form = "%H:%M" if moment.date() == now.date() else "%a %H:%M"
+    form += ":%S" if moment - now < timedelta(minutes=10) else ""
     return f"{moment:{form}}" + (f" (+{timespan(moment - now)})" if span else "")
 
 

@@ -12,9 +12,11 @@ import pytest
 from fake_spool import GPU, PACKAGE, FakeSpool
 from rich.console import Console
 
+from hpcfrugal.accounting.closure import NodeBalance, SuspendRule
 from hpcfrugal.cli.queue import queue_table
 from hpcfrugal.cli.status import JobStatus, status_blocks, status_table
 from hpcfrugal.core.format import EnergyUnit
+from hpcfrugal.ledger.closure import ClosedNode, NodeDay
 from hpcfrugal.ledger.nodes import find_nodes
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.store import open_ledger
@@ -22,6 +24,7 @@ from hpcfrugal.ledger.sync import sync
 from hpcfrugal.queues.job_comment import JobComment
 from hpcfrugal.queues.replan import PlannedStart
 from hpcfrugal.queues.snapshot import QueuedJob
+from hpcfrugal.report.closure import ClosureReport
 from hpcfrugal.report.formats.fitted_table import FittedTable
 from hpcfrugal.report.job import ReportedJob
 from hpcfrugal.report.jobs import JobsReport
@@ -168,8 +171,8 @@ def test_queue() -> None:
     later, last = NOW + timedelta(hours=30), NOW + timedelta(days=3, hours=4)
     moved = PlannedStart(queued, later, None, later, last, 100.0, 300.0, "forecast", NOW)
     stays = PlannedStart(queued, later, later, later, last, 100.0, 300.0, "forecast", NOW)
-    check(queue_table([moved, stays]), {"Job", "Name", "Starts", "Planned"})
-    check(queue_table([stays]), {"Job", "Name", "Starts", "Saving"})
+    check(queue_table([moved, stays]), {"Job", "Name", "Starts (UTC)", "Planned"})
+    check(queue_table([stays]), {"Job", "Name", "Starts (UTC)", "Saving"})
 
 
 @pytest.mark.parametrize(("second", "is_kept"), [("alice", False), ("bob", True)])
@@ -186,3 +189,13 @@ def test_a_list_of_jobs_of_several_users_keeps_whose_they_are(
         _, jobs = tables(JobsReport(connection, Period(), JobFilter()).blocks())
     shown = {jobs.columns[number].heading for number in FittedTable(jobs).fit(80)}
     assert ("User" in shown) is is_kept
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_closed_nodes(unit: EnergyUnit) -> None:
+    balance = NodeBalance(jobs_uj=10**12, system_uj=9 * 10**12, read_ns=86_400 * 10**9)
+    days = {20_000: NodeDay(NODE, 20_000, balance, meter="ipmi-dcmi", meter_uj=2 * 10**13, beside_uj=10**13)}
+    nodes = {name: ClosedNode(name, SuspendRule(600, 30, 60), False, days) for name in (NODE, NODE.replace("3", "4"))}
+    for by_day in (False, True):
+        (table,) = tables(ClosureReport(Period(), nodes, 20_002 * 86_400 * 10**9, by_day, unit).blocks())
+        check(table, {"Node", "Jobs", "Unattributed", *(["Day"] if by_day else [])})
