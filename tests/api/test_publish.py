@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,7 +47,8 @@ USERS = {
     "nobody": OtherUser(65534, (65534,)),
 }
 SITE_DOCS = Path(__file__).parents[2] / "docs/site.md"
-NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
+"""Within the month that is reported."""
 NOW_NS = int(NOW.timestamp()) * 10**9
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
@@ -118,7 +119,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def make_run(spool: Path) -> Path:
-    run = RunDir.create(spool, "20261128T120000Z-0123abcd", NOW)
+    run = RunDir.create(spool, f"{NOW:%Y%m%dT%H%M%SZ}-0123abcd", NOW)
     write_json_atomic(run.run_json, {"schema": 1})
     return run.run_json
 
