@@ -75,11 +75,13 @@ class NodesFound:
     """Nodes in order, and ``run_id/name`` of sample files that could not be read, with the reason.
 
     ``sampled_jobs``: how many jobs were sampled in the period, with a sensor of the node or without one.
+    ``with_agents``: nodes whose agents divided their energy among all jobs in the period, which is not in here.
     """
 
     nodes: tuple[NodeSum, ...]
     missing: tuple[str, ...]
     sampled_jobs: int = 0
+    with_agents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,15 @@ def find_nodes(
         _settle(total)
     present = sorted((key for key, total in found.items() if total.channels), key=lambda key: (key[0], key[1]))
     jobs = {(row["run_id"], row["job_id"], row["restart"]) for row in rows}
-    return NodesFound(tuple(found[key] for key in present), tuple(missing), len(jobs))
+    agents = tuple(str(name) for (name,) in connection.execute(_WITH_AGENTS, span))
+    return NodesFound(tuple(found[key] for key in present), tuple(missing), len(jobs), agents)
+
+
+_WITH_AGENTS = """
+SELECT DISTINCT nodes.name FROM agent_sessions JOIN agent_files USING (agent_file) JOIN nodes USING (node)
+WHERE divided AND started_wall_ns + lasted_ns > coalesce(?, 0) AND started_wall_ns < coalesce(?, started_wall_ns + 1)
+ORDER BY 1
+"""
 
 
 _FactsOf = Callable[[int, JobKey], Mapping[str, NodeFacts]]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from hpcfrugal.accounting.balance import AttemptName, Balance
 from hpcfrugal.core.format import EnergyUnit, count
 from hpcfrugal.core.text import plain
+from hpcfrugal.core.units import compress_nodelist
 from hpcfrugal.ledger.nodes import NodeChannel, NodesFound, NodeSum
 from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, Rows, attributes, field, on, rows, scale, sheet, table, to_json
@@ -115,6 +116,7 @@ class NodesReport:
             "nodes": [to_json(_NODE_FIELDS, total) for total in self.found.nodes],
             "missing": list(self.found.missing),
             "sampled_jobs": self.found.sampled_jobs,
+            "nodes_with_agents": list(self.found.with_agents),
         }
 
     def sheet(self) -> Sheet:
@@ -124,7 +126,7 @@ class NodesReport:
     def blocks(self) -> Iterator[Block]:
         """A table with a row for each channel and the total of each node."""
         if not self.found.nodes:
-            yield Notes((*self._why_none(), *self._missing()))
+            yield Notes((*self._why_none(), *self._agents(), *self._missing()))
             return
         parts: list[Rows[Any]] = []
         for total in self.found.nodes:
@@ -133,7 +135,7 @@ class NodesReport:
             )
             parts += [channels, Rows(_NODE_FIELDS, [total], "total")]
         yield table(_CHANNEL_FIELDS, parts, scale(parts, self.unit))
-        yield Notes((*self._notes(), *self._missing()))
+        yield Notes((*self._notes(), *self._agents(), *self._missing()))
 
     def _notes(self) -> Iterator[Note]:
         found = self.found
@@ -150,12 +152,21 @@ class NodesReport:
     def _why_none(self) -> Iterator[Note]:
         found = self.found
         if not found.sampled_jobs:
-            yield note("No node was sampled by a job in this period; `hpcfrugal site closure` has nodes with an agent.")
+            yield note("No node was sampled by a job in this period.")
             return
         text = f"No node energy is known in this period ({count(found.sampled_jobs, 'job')} with samples)."
         if len({name.partition(" on ")[0] for name in found.missing}) < found.sampled_jobs:
             text += " The samples contain no sensor readings; `hpcfrugal report` shows modelled energy."
         yield note(text)
+
+    def _agents(self) -> Iterator[Note]:
+        """Where more is known than the jobs' own samples."""
+        if self.found.with_agents:
+            nodes = plain(compress_nodelist(self.found.with_agents), 200)
+            yield note(
+                f"Only jobs with a sidecar are in this report. The agents of {nodes} have the energy of all jobs:"
+                " `hpcfrugal site closure`."
+            )
 
     def _missing(self) -> Iterator[Note]:
         missing = self.found.missing

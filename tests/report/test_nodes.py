@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_agent import FakeAgent
 from fake_spool import BOOT_NS, GPU, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 
 from hpcfrugal.cli.root import main
@@ -126,9 +127,24 @@ def test_the_csv_has_a_line_a_channel(spool: FakeSpool, call: Call) -> None:
 
 def test_without_samples_there_is_a_message(spool: FakeSpool, call: Call) -> None:
     spool.run("17")
-    code, out = call()[:2]
-    assert (code, out.split(";")[0]) == (0, "No node was sampled by a job in this period")
+    assert call()[:2] == (0, "No node was sampled by a job in this period.\n")
     assert json.loads(call("--json")[1])["nodes"] == []
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_nodes_with_an_agent_are_named(spool: FakeSpool, call: Call, sampled: bool) -> None:
+    if sampled:
+        shared(spool, "17")
+    for node in ("n1", "n2"):
+        agent = FakeAgent(spool.root, node, START_NS)
+        agent.start("19", 7)
+        agent.advance(900)
+        agent.record("end")
+    text = " ".join(call()[1].split())
+    assert "The agents of n[1-2] have the energy of all jobs: `hpcfrugal site closure`." in text
+    document = json.loads(call("--json")[1])
+    assert document["nodes_with_agents"] == ["n1", "n2"]
+    assert len(document["nodes"]) == sampled
 
 
 def test_a_vanished_file_is_named(spool: FakeSpool, call: Call) -> None:
