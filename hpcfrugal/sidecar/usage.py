@@ -182,13 +182,14 @@ class Usage:
         use = TreeUse() if self._tree is None else self._tree.read()
         at_ns = self._clock_ns()
         cpu_us = self._possible_us(use.cpu_us if self._cpu is None else self._cpu.read_us(), at_ns)
+        busy_us = None if self._busy is None else self._busy.read_us(cpu_us)  # at once, to be of the same moment
         memory_b, peak_b = (use.memory_b, use.memory_peak_b) if self._memory is None else self._memory.read_b()
         self._memory_time.update(at_ns, memory_b)
         faults = (use.minor_faults, use.major_faults) if self._faults is None else self._faults.read()
         io_b = use.io_b or (None, None)
         record: dict[str, object] = {
             "job_cpu_us": self._grown("job_cpu_us", cpu_us),
-            "node_busy_us": self._grown("node_busy_us", None if self._busy is None else self._busy.read_us(cpu_us)),
+            "node_busy_us": self._grown("node_busy_us", busy_us),
             "memory_b": memory_b,
             "memory_peak_b": peak_b,
             "memory_kib_s": self._memory_time.kib_s,
