@@ -12,6 +12,7 @@ import pytest
 from fake_groups import FakeGroups
 from fake_proc import FakeProc
 
+from hpcfrugal.sidecar.agent import job_groups
 from hpcfrugal.sidecar.agent.job_groups import JobGroups
 from hpcfrugal.sidecar.agent.job_processes import JobProcesses
 from hpcfrugal.sidecar.agent.node_job import NodeJob
@@ -171,6 +172,17 @@ def test_a_job_whose_task_ends_and_that_goes_on_is_watched_again(tmp_path: Path)
     assert seen(sampled(groups, 3)) == {"17": (700, True)}
     watched.end(172)  # later than the agent has noticed: its group is closed
     assert seen(sampled(groups, 4)) == {}
+
+
+def test_a_job_without_a_task_is_looked_at_less_and_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    monkeypatch.setattr(job_groups, "first_task", lambda _proc, directory: looks.append(directory))
+    fake = FakeGroups(tmp_path)
+    fake.put("job_17", 0)
+    groups = JobGroups(str(fake.proc), slurm_groups(str(fake.proc), "n1"), Watched().watch)
+    for now_ns in range(1, 3 * job_groups.LOOK_EVERY + 1):
+        sampled(groups, now_ns)
+    assert looks == [str(fake.job("job_17"))] * (job_groups.LOOKS + 3)
 
 
 @pytest.mark.parametrize(("error", "asked"), [(ProcessLookupError(), 2), (OSError("no such system call"), 1)])

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     """Has a function called when a process ends; see ``JobWait.watch``."""
 
 LOOKS = 10
-"""Samples in which a new job's processes are looked at for its user; after that one in ``LOOK_EVERY``."""
+"""Samples in which a new job's processes are looked at, for its user and for its first task; after that one in
+``LOOK_EVERY``."""
 
 LOOK_EVERY = 30
 
@@ -145,15 +146,19 @@ class JobGroups:
     def look(self) -> None:
         """Look at the processes of jobs: for what is not known of a job, and for one whose end is to be noticed."""
         for job, group in self._jobs.values():
+            is_sought = self.has_gpus or not job.is_known
+            if not is_sought and (group.is_watched or self._watch is None):
+                continue
+            group.looks += 1
+            if group.looks > LOOKS and group.looks % LOOK_EVERY:
+                continue
             if not group.is_watched:
                 self._watch_task(job, group)
-            if self.has_gpus or not job.is_known:
-                group.looks += 1
-                if group.looks <= LOOKS or group.looks % LOOK_EVERY == 0:
-                    if job.cpus is None:
-                        job.cpus = self._cpus(group)
-                    self._confine(job, group)
-                    note_group(job, self._proc, group.directory, again=self.has_gpus)
+            if is_sought:
+                if job.cpus is None:
+                    job.cpus = self._cpus(group)
+                self._confine(job, group)
+                note_group(job, self._proc, group.directory, again=self.has_gpus)
 
     @staticmethod
     def _read_one(job: NodeJob, group: _Group) -> bool:
@@ -179,6 +184,7 @@ class JobGroups:
 
     def _read_at_end(self, job: NodeJob, group: _Group) -> None:
         group.is_watched = False
+        group.looks = 0  # for a task that goes on
         group.is_read_at_end = job.ended_ns is None and self._read_one(job, group)
 
     def _cpus(self, group: _Group) -> int | None:
