@@ -49,6 +49,7 @@ from hpcfrugal.core.record_values import (
     numbers_reader,
     own_json_reader,
     read_flag,
+    read_instant,
     read_iso_time,
     read_mapping,
     read_texts,
@@ -439,7 +440,7 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     elif bare is str or get_origin(bare) is Literal:
         read = text_reader(get_args(bare))
     elif bare is datetime:
-        read, write = (lambda value, problems: from_ns(read_iso_time(value, problems))), iso
+        read, write = read_instant, iso
     elif bare is timedelta:
         read, write = span_reader(bounds), write_span
     elif hasattr(bare, "from_json"):

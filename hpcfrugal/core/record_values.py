@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -224,6 +224,11 @@ def read_iso_time(value: Any, problems: Problems) -> int:
         return _in_range(instant_ns(datetime.fromisoformat(value)))
     except ValueError:
         raise InvalidValue("an ISO 8601 time with its offset from UTC") from None
+
+
+def read_instant(value: Any, problems: Problems) -> datetime:
+    read_iso_time(value, problems)
+    return datetime.fromisoformat(value).astimezone(UTC)
 
 
 def span_reader(bounds: Range | None) -> Read:

@@ -111,7 +111,10 @@ def read_regular(
     """The content of a file that ``open_regular`` accepts. Raises ``UnsafeFile``, also above ``max_bytes``."""
 
     def read(descriptor: int, status: os.stat_result) -> bytes:
-        return _read(descriptor, max_bytes + 1, status.st_size + 1)
+        content = os.read(descriptor, min(status.st_size, max_bytes + 1))
+        if 0 < status.st_size == len(content):
+            return content  # all that there was when it was opened
+        return content + _read(descriptor, max_bytes + 1 - len(content), status.st_size + 1)
 
     content, status = _read_opened(path, owner_uid, follow, read)
     if len(content) > max_bytes:

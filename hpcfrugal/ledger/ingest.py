@@ -155,11 +155,10 @@ def _attempts(document: RunDocument, listing: RunListing) -> list[AttemptRow]:
 
 def _read_run(files: RunFiles, listing: RunListing) -> tuple[RunDocument | None, bool]:
     """The run's ``run.json`` with the labels, None where it does not count, and whether the run was forgotten."""
-    name = listing.run_dir.run_json.name
     file = next((file for file in listing.files if file.parsed.kind == "run"), None)
     if file is None:
         files.clear()
-        files.note_missing(name, "run", "missing: the run does not count")
+        files.note_missing(listing.run_dir.run_json.name, "run", "missing: the run does not count")
         return None, False
     try:
         document, state, problems = _read_now(file, listing, read_run)

@@ -186,7 +186,7 @@ class LedgerTable(Generic[_R]):
     def values_of(self, record: _R) -> list[Any]:
         """The values of a record for ``RowBatch``. Raises ``OverflowError`` for an integer that SQLite cannot hold."""
         values = self.codec.row(record)
-        array("q", filter(None, self._integers(values)))
+        array("q", [*filter(None, self._integers(values))])
         return values
 
     def delete(self, connection: sqlite3.Connection, owner: int) -> None:

@@ -157,6 +157,7 @@ def check_devices(channels: Sequence[ChannelInfo], gpus: Sequence[GpuInfo]) -> N
     count twice."""
     if max(len(channels), len(gpus)) > MAX_CHANNELS:
         raise BadLine(f"header: more than {MAX_CHANNELS} channels or GPUs, which no node has")
-    names = Counter((channel.component, channel.domain, channel.source) for channel in channels)
-    if twice := next((name for name, number in names.items() if number > 1), None):
+    names = [(channel.component, channel.domain, channel.source) for channel in channels]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise BadLine(f"header: names a channel twice: {clean_text('/'.join(twice))[:80]}")
