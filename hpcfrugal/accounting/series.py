@@ -35,8 +35,10 @@ class CumulativeSeries:
     @classmethod
     def of(cls, times_ns: Sequence[int], values: Sequence[int]) -> CumulativeSeries | None:
         """A series of values at instants; of several at one instant the last counts. None without any."""
+        if len(set(times_ns)) == len(times_ns):
+            return cls(tuple(times_ns), tuple(values)) if times_ns else None
         found = dict(zip(times_ns, values, strict=True))
-        return cls(tuple(found), tuple(found.values())) if found else None
+        return cls(tuple(found), tuple(found.values()))
 
     @property
     def start_ns(self) -> int:

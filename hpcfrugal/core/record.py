@@ -62,7 +62,7 @@ from hpcfrugal.core.record_values import (
     write_span,
     write_unix_time,
 )
-from hpcfrugal.core.time import from_ns, iso
+from hpcfrugal.core.time import iso
 
 __all__ = [
     "DROP_INVALID",

@@ -26,8 +26,11 @@ from hpcfrugal.spool import RunDir
 _MOST_PROCESSES = 4
 """A sync leaves the other CPUs of a login node to its users."""
 
-_READ_ALONE = 256
-"""So many runs are read before processes are started, which takes as long as to read a hundred."""
+_READ_ALONE = 64
+"""So many runs are read before processes are started: where most of those at hand have not changed, none are."""
+
+_WORTH_IT = 1024
+"""To start processes takes as long as to read a hundred runs. Fewer than these are read without."""
 
 _CODE = "import sys; sys.path[:] = sys.argv[1:]; from hpcfrugal.ledger import run_readers as it; it.read_for_parent()"
 
@@ -47,7 +50,7 @@ class RunReaders:
     def __init__(self, total: int, terms: NewRunTerms, intensity: Intensities) -> None:
         self._terms, self._intensity = terms, intensity
         cpus = len(os.sched_getaffinity(0))
-        worth_it = sys.executable and cpus > 1 and total >= 4 * _READ_ALONE
+        worth_it = sys.executable and cpus > 1 and total >= _WORTH_IT
         self._most = min(cpus, _MOST_PROCESSES) if worth_it else 0
         self._read = 0
         self._opened = ExitStack()

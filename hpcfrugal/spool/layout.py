@@ -316,8 +316,7 @@ class RunDir:
     def names(self) -> list[tuple[str, ParsedName | None]]:
         """Every name in the directory, sorted and parsed. Names that begin with a dot (temporary
         files of ``write_json_atomic``) are left out. Raises ``OSError`` where it cannot be listed."""
-        names = sorted(name for name in os.listdir(self.path) if not name.startswith("."))
-        return [(name, parse_name(name)) for name in names]
+        return [(name, parse_name(name)) for name in sorted(os.listdir(self.path)) if name[0] != "."]
 
     def files(self, kind: NameKind) -> list[tuple[Path, ParsedName]]:
         """The files of one kind with what their names say, in order. Raises ``OSError``."""

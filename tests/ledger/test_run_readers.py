@@ -44,6 +44,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs in a transaction, and processes from the third run on."""
     monkeypatch.setattr(run_reading, "RUNS_AT_ONCE", 2)
     monkeypatch.setattr(run_readers, "_READ_ALONE", 2)
+    monkeypatch.setattr(run_readers, "_WORTH_IT", 8)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
 
 
@@ -55,7 +56,7 @@ def test_the_ledger_is_the_same(spool: FakeSpool, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(run_readers, "read_here", lambda due, *more: here.append(len(due)) or read_here(due, *more))
     by_processes = synced(spool, tmp_path / "by_processes.db")
     assert here == [2]
-    monkeypatch.setattr(run_readers, "_READ_ALONE", 256)
+    monkeypatch.setattr(run_readers, "_WORTH_IT", 1024)
     assert synced(spool, tmp_path / "alone.db") == by_processes
     assert by_processes[0].problem_files == 2
 
@@ -68,7 +69,7 @@ def test_what_a_process_does_not_read_is_read_without_it(
     fill(spool)
     monkeypatch.setattr(sys, "executable", program)
     by_processes = synced(spool, tmp_path / "by_processes.db")
-    monkeypatch.setattr(run_readers, "_READ_ALONE", 256)
+    monkeypatch.setattr(run_readers, "_WORTH_IT", 1024)
     assert synced(spool, tmp_path / "alone.db") == by_processes
 
 
@@ -84,7 +85,7 @@ def test_intensities_that_the_ledger_has_count_for_runs_that_processes_read(
     for number in range(8):
         spool.whole_run(str(17 + number), carbon={"zone": "FR" if number % 2 else "DE", "pue": 1.2})
     by_processes = synced(spool, ledgers[0])
-    monkeypatch.setattr(run_readers, "_READ_ALONE", 256)
+    monkeypatch.setattr(run_readers, "_WORTH_IT", 1024)
     assert synced(spool, ledgers[1]) == by_processes
     rows = [line for line in by_processes[1] if line.startswith("job_totals ")]
     assert sum("energy-charts" in row for row in rows) == 4
