@@ -6,8 +6,8 @@ Each key is declared with the type of its values, which reads them::
         user: str | None = optional(TextLine, "Address.", "me@example.org")
 
 A section is built from plain values: every key is read, unknown keys are refused, and a section never changes once it
-is built. All mistakes are found at once. This is done here, and not by pydantic or msgspec, since nearly all of the
-time of `submit` was spent on making pydantic's models, and msgspec reports the first mistake alone.
+is built. All mistakes are found at once. This is done here, and not by pydantic or msgspec, since pydantic and making
+its models was half of the time of `submit`, and msgspec reports the first mistake alone.
 """
 
 from __future__ import annotations
