@@ -18,12 +18,13 @@ hypothesis.settings.load_profile("busy")
 OF_OTHERS = (
     *("HPCFRUGAL_", "SLURM", "SBATCH_", "SQUEUE_", "SACCT_", "SINFO_", "SCONTROL_", "SRUN_", "SALLOC_", "XDG_", "GIT_"),
     *("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "GPU_DEVICE_", "ZE_", "ELECTRICITY", "WATTTIME", "ENTSOE", "EIA_"),
-    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "TERM"),
+    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "TERM", "LC_", "LANGUAGE"),
 )
 """How variables begin that would change what the program does: those of a job, a login, a terminal or a site."""
 OF_TESTS = ("HPCFRUGAL_ALL_KINDS", "HPCFRUGAL_KINDS_AT_ONCE", "HPCFRUGAL_LAB_DOWN", "HPCFRUGAL_WRITE_GOLDEN")
 for _name in [name for name in os.environ if name.startswith(OF_OTHERS) and name not in OF_TESTS]:
     del os.environ[_name]
+os.environ["LANG"] = "C.UTF-8"
 os.umask(0o022)
 
 FAKES = str(Path(__file__).resolve().parent / "fakes")
