@@ -37,6 +37,9 @@ FORWARDED = frozenset(signal.valid_signals()) - {
     signal.SIGCHLD,
     signal.SIGURG,
     signal.SIGWINCH,
+    # the same for what this process writes: Python ignores them, but one that is blocked waits to be read all the same
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
 }
 """Every signal that would otherwise end this process and leave the child running. A fault of this process, such as
 its own SIGSEGV, still ends it: the kernel does not let a process block that."""

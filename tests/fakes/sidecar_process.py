@@ -77,6 +77,17 @@ class SidecarProcess:
             time.sleep(0.01)
         raise AssertionError(f"the sidecar wrote only {self.lines()}")
 
+    def wait_for_handlers(self) -> None:
+        """Wait until it no longer ends by a signal; an interpreter that starts does."""
+        deadline = time.monotonic() + DEADLINE_S
+        status = Path(f"/proc/{self.process.pid}/status")
+        while time.monotonic() < deadline:
+            masks = dict(line.split(":\t") for line in status.read_text().splitlines() if line.startswith("Sig"))
+            if (int(masks["SigCgt"], 16) | int(masks["SigIgn"], 16)) >> (signal.SIGTERM - 1) & 1:
+                return
+            time.sleep(0.01)
+        raise AssertionError("it handles no signals")
+
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, float, str]:
         """Send a signal; returns exit code, seconds until it was gone, and stderr."""
         begun = time.monotonic()

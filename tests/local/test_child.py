@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
 from sandbox import wait_until
 
 from hpcfrugal.local.child import FORWARDED, start_child
@@ -41,6 +44,25 @@ def test_signal_mask_is_restored_also_where_nothing_could_start() -> None:
         pass
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
     assert not before & FORWARDED
+
+
+def test_signals_by_writes_of_this_process_do_not_end_the_child(tmp_path: Path) -> None:
+    """To a pipe that nobody reads, and beyond the limit of a file's size."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with start_child(["sh", "-c", "sleep 0.3; exit 7"]) as child:
+        with pytest.raises(BrokenPipeError):
+            os.write(writing, b"x")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"), (tmp_path / "file").open("wb", buffering=0) as file:
+                file.write(b"x")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert child.ends_within(10)
+    os.close(writing)
+    assert child.exit_code == 7
 
 
 def test_stop_and_continue_of_the_waiting_process() -> None:

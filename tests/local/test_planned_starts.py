@@ -189,7 +189,7 @@ def test_a_job_that_is_cancelled_as_its_segment_ends_does_not_start_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its process has ended, and that it is to start again is not recorded yet."""
-    run_dir = RunDir.create(tmp_path, "20261128T220244Z-9a60552e", datetime.now(UTC))
+    run_dir = RunDir.create(tmp_path, "20261128T220244Z-9a60552e", datetime(2026, 11, 28, tzinfo=UTC))
     write_document(run_dir.local_json, LocalDocument())
     segments = list[int]()
 

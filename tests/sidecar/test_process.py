@@ -209,7 +209,8 @@ def test_second_sidecar_leaves_with_a_line(zipapp: Path, run_dir: Path, rapl: Fa
 
 def test_run_directory_that_does_not_exist(zipapp: Path, tmp_path: Path, rapl: FakeRapl) -> None:
     with SidecarProcess(zipapp, tmp_path / "none", rapl.sysfs) as it:
-        time.sleep(1)
+        it.wait_for_handlers()
+        time.sleep(0.7)  # some records
         code, _, stderr = it.stop()
     assert code == 0
     assert stderr.count("\n") == 1
@@ -341,7 +342,8 @@ def test_slow_driver_does_not_hold_up_the_end(
     nvml.switch_on("hang-init")
     environ = {**nvml.environ(), "CUDA_VISIBLE_DEVICES": "0"}
     with SidecarProcess(zipapp, run_dir, rapl.sysfs, environ=environ) as it:
-        time.sleep(0.3)
+        it.wait_for_handlers()
+        time.sleep(0.1)
         code, seconds, _ = it.stop()
         lines = it.lines()
     assert code == 0
