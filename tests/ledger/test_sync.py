@@ -106,7 +106,7 @@ def test_a_file_that_grows_is_read_from_where_the_last_sync_stopped(
     whole: list[Path] = []
 
     def read_whole(path: Path, *others: Any) -> SampleFile:
-        whole.append(path)
+        whole.append(Path(path))
         return read_samples(path, *others)
 
     monkeypatch.setattr("hpcfrugal.ledger.ingest.read_samples", read_whole)
