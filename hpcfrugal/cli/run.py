@@ -81,13 +81,14 @@ def run_command(
         place=RunPlace(config.carbon.zone, config.carbon.constant_pue),
         labels=labels,
     )
+    kept = done.run_dir is not None and not done.temporary
     try:
         if problem is not None:
-            warn(f"this run is not kept: {problem}")
+            warn(f"{'the end of this run is not recorded' if kept else 'this run is not kept'}: {problem}")
         if done.run_dir is not None:
             for line in store_run_nodes(done.run_dir, powers):
                 warn(line)
-        _show(done, config, as_json=as_json, output=output, kept=problem is None)
+        _show(done, config, as_json=as_json, output=output, kept=kept)
     except BrokenPipeError:
         pass  # Nobody reads the output any more; the exit code is still that of the command.
     except (HpcfrugalError, OSError, ValueError) as error:
@@ -96,7 +97,7 @@ def run_command(
         with suppress(OSError):
             echo_or_drop(f"error: the run cannot be reported: {printable(str(error))}{hint}", err=True)
     finally:
-        if problem is not None:
+        if done.temporary:
             shutil.rmtree(done.spool, ignore_errors=True)
     sys.exit(done.exit_code)
 

@@ -33,12 +33,13 @@ class RunLabels:
 @dataclass(frozen=True, slots=True)
 class LocalRun:
     """A command that ran. ``exit_code`` is 128 + n where signal n ended it; ``spool`` holds the run,
-    whose directory is None where none could be made."""
+    whose directory is None where none could be made. ``temporary``: that spool was made for this run alone."""
 
     run_dir: RunDir | None
     spool: Path
     exit_code: int
     command_s: float
+    temporary: bool = False
 
 
 def measure_command(
@@ -54,17 +55,19 @@ def measure_command(
 ) -> tuple[LocalRun, str | None]:
     """Run ``argv`` to its end, measured; signals are forwarded to it. ``place`` and ``labels`` are kept with the run.
 
-    Returns the run and, where ``spool`` could not be written and a temporary one is used instead, the reason. No
-    failure of the measurement keeps the command from running.
+    Returns the run and, where ``spool`` could not be written, the reason; then a temporary one is used instead, unless
+    that was found at the end of the command. No failure of the measurement keeps the command from running.
     """
     created_at = datetime.now(UTC)
     run_id = new_run_id(created_at, f"{os.getpid()} {time.monotonic_ns()} {os.urandom(8).hex()}")
     options = ["--interval", format(interval_s, "g"), "--record", format(record_s, "g")]
     options += ["--exclusive"] * exclusive + ["--hardware-counters"] * hardware_counters
     problem = run_dir = sidecar = None
+    temporary = False
     for folder in (spool, None):
         try:
-            spool = folder or Path(tempfile.mkdtemp(prefix="hpcfrugal-"))
+            if folder is None:
+                spool, temporary = Path(tempfile.mkdtemp(prefix="hpcfrugal-")), True
             run_dir = RunDir.create(spool, run_id, created_at)
             _describe(run_dir, argv, created_at, place, labels)
             sidecar = start_sidecar(run_dir, options)
@@ -84,7 +87,7 @@ def measure_command(
             write_document(run_dir.end_json(run_id, 0), end)
         except OSError as error:
             problem = problem or f"{error.filename or run_dir.path}: {error.strerror}"
-    return LocalRun(run_dir, spool, code, elapsed_ns / 1e9), problem
+    return LocalRun(run_dir, spool, code, elapsed_ns / 1e9, temporary), problem
 
 
 def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, place: RunPlace, labels: RunLabels) -> None:

@@ -12,10 +12,13 @@ from .test_jobs import lab_name
 
 pytestmark = pytest.mark.lab
 
+OWN = {"HPCFRUGAL_SPOOL": "/home/bob/of-run/spool", "HPCFRUGAL_LEDGER": "/home/bob/of-run/ledger.db"}
+"""Other tests remove bob's spool at the same time."""
+
 
 def test_run_reads_the_truth(lab: Lab) -> None:
     lab.install()
-    done = lab.exec(["hpcfrugal", "run", "--json", "--", "sleep", "10"], user="bob", node="n2")
+    done = lab.exec(["hpcfrugal", "run", "--json", "--", "sleep", "10"], user="bob", node="n2", env=OWN)
     document = json.loads(done.stdout)
     assert document["boundary"] == "components"
     assert document["modelled_j"] is None
@@ -34,7 +37,7 @@ def test_denied_counters_are_modelled_with_the_reason(lab: Lab) -> None:
     lab.call("deny", "n3")
     work = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done; sleep 2"
     try:
-        done = lab.exec(["hpcfrugal", "run", "--json", "--", "sh", "-c", work], user="bob", node="n3")
+        done = lab.exec(["hpcfrugal", "run", "--json", "--", "sh", "-c", work], user="bob", node="n3", env=OWN)
     finally:
         lab.call("allow", "n3")
     document = json.loads(done.stdout)

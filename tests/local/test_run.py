@@ -402,6 +402,17 @@ def test_settings_never_keep_the_command_from_running(environ: dict[str, str], t
         assert "Traceback" not in done.stderr, changes
 
 
+def test_a_run_whose_end_cannot_be_recorded_leaves_the_other_runs(environ: dict[str, str], tmp_path: Path) -> None:
+    told = environ | {"HPCFRUGAL_SPOOL": str(tmp_path / "kept")}
+    assert run(told, "--", "true").returncode == 0
+    (first,) = (tmp_path / "kept").glob("2*/*")
+    command = f"for run in {first.parent}/*; do [ $run = {first} ] || rm -r $run; done; exit 4"
+    done = run(told, "--", "sh", "-c", command)
+    assert done.returncode == 4
+    assert "the end of this run is not recorded: " in done.stderr
+    assert (first / "run.json").exists()
+
+
 def test_zone_and_pue_are_kept_with_the_run(environ: dict[str, str], tmp_path: Path) -> None:
     told = environ | {"HPCFRUGAL_ZONE": "FR", "HPCFRUGAL_PUE": "1.25", "HPCFRUGAL_SPOOL": str(tmp_path / "kept")}
     assert run(told, "--", "true").returncode == 0
