@@ -234,7 +234,7 @@ def test_submit_to_slurm_is_light(box: Sandbox) -> None:
     assert "jinja2" in loaded
     assert not of((*HEAVY, "submitit", "cloudpickle", "hpcfrugal.carbon", "hpcfrugal.planning"), loaded)
     # They take longer than all of `submit` itself; and each class of `dataclasses` takes half a millisecond.
-    assert not of(("pydantic", "pydantic_core", "email", "importlib.metadata"), loaded)
+    assert not of(("msgspec", "pydantic", "email", "importlib.metadata"), loaded)
     own = [path for name, path in modules().items() if f"hpcfrugal.{name}" in loaded]
     assert len(own) > 50
     slow = re.compile(r"^from dataclasses import .*\bdataclass\b", re.MULTILINE)
