@@ -14,21 +14,25 @@ from hpcfrugal.core.record_values import Numbers
 
 
 class LineReader:
-    """Reads lines whose objects have the number fields of a record, and ``more`` keys with these types."""
+    """Reads lines whose objects have the number fields of a record, the keys ``required`` with these types, and perhaps
+    those of ``optional``."""
 
-    def __init__(self, codec: Codec[Any], more: Mapping[str, Any]) -> None:
+    def __init__(self, codec: Codec[Any], required: Mapping[str, Any], optional: Mapping[str, Any]) -> None:
         import msgspec  # takes 10 ms, which programs that read no samples save
 
         self._refused = (msgspec.DecodeError, ValueError)
         numbers = codec.numbers
         self._lists = [key for key, of in numbers.items() if of.size is not None]
-        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [(key, of, None) for key, of in more.items()]
+        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+            *required.items(),
+            *((key, of | None, None) for key, of in optional.items()),
+        ]
         for key, one in numbers.items():
             of = _type_of(one)
             fields.append((key, of) if key in codec.required_keys else (key, of | None, None))
         line = msgspec.defstruct("Line", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
         self._decode = msgspec.json.Decoder(line).decode
-        self._keys = [*more, *numbers]
+        self._keys = [*required, *optional, *numbers]
         self._values = attrgetter(*self._keys)
 
     def columns(self, lines: Sequence[bytes]) -> dict[str, tuple[Any, ...]] | None:

@@ -85,7 +85,7 @@ class SampleRecord:
 @cache
 def record_lines(channels: int) -> LineReader:
     """What reads lines with records of ``channels`` counters; the last may be the end of its session."""
-    return LineReader(codec(SampleRecord, channels), {"kind": Literal["record", "end"], "reason": str | None})
+    return LineReader(codec(SampleRecord, channels), {"kind": Literal["record", "end"]}, {"reason": str})
 
 
 def parse_record(data: Mapping[str, Any], channels: int, bad: Counter[str]) -> SampleRecord:

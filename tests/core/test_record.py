@@ -131,7 +131,7 @@ def lines_of(objects: list[dict[str, Any]]) -> list[bytes]:
     ],
 )  # fmt: skip
 def test_lines_are_read_at_once_only_where_every_object_reads_as_it_stands(changes: dict[str, Any]) -> None:
-    reader = LineReader(codec(Load, 2), {"kind": Literal["load"], "why": str | None})
+    reader = LineReader(codec(Load, 2), {"kind": Literal["load"]}, {"why": str})
     good = {"at_ns": 5, "fans_rpm": [1, None], "watts": [1, 2.5], "alarm": None, "kind": "load"}
     lines = lines_of([good, {**good, "at_ns": 6, "alarm": False}])
     assert reader.columns(lines) == {
@@ -140,6 +140,7 @@ def test_lines_are_read_at_once_only_where_every_object_reads_as_it_stands(chang
     }  # fmt: skip
     assert reader.columns([*lines, *lines_of([{**good, **changes}])]) is None
     assert reader.columns(lines_of([{"at_ns": 5}])) is None
+    assert reader.columns(lines_of([{key: value for key, value in good.items() if key != "kind"}])) is None
     assert reader.columns([*lines, b'{"at_ns":5,"fans_rpm":[1,NaN]}']) is None
     assert reader.columns([lines[0].replace(b'"load"', b'"load", "why": "\xff"')]) is None
 
