@@ -9,6 +9,7 @@ the environment), and OOMKillStep is off.
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 from collections.abc import Callable, Mapping
@@ -86,8 +87,8 @@ _BOOTSTRAPS = {
 
 
 class PyslurmClient:
-    """Asks Slurm by pyslurm. ``commands`` is asked what that cannot do, all before its process has begun, and all
-    where pyslurm cannot be used.
+    """Asks Slurm by pyslurm. ``commands`` is asked what that cannot do, all while its process is not ready or when that
+    has ended, and all where pyslurm cannot be used.
     """
 
     def __init__(self, process: PyslurmProcess, commands: SlurmClient) -> None:
@@ -98,7 +99,7 @@ class PyslurmClient:
 
     def start(self, request: Request[_T]) -> PendingAnswer[_T]:
         """See ``SlurmClient``."""
-        asked = self._asked(request) if self._process.has_begun and self._unlike_sbatch is None else None
+        asked = self._asked(request) if self._process.is_ready and self._unlike_sbatch is None else None
         return self._commands.start(request) if asked is None else _Asked(asked, request.timeout_s)
 
     def ask(self, request: Request[_T], timeout_s: float | None = None) -> _T:
@@ -130,12 +131,11 @@ class PyslurmClient:
 
     def _description(self, request: SubmitJob) -> dict[str, Any] | None:
         found = None if self._within_job else _description(request)
-        if found is not None:
-            cpus = found["cpus_per_task"]
-            found["environment"] = self._environments.get(cpus) or self._environments.setdefault(
-                cpus, _environment(cpus)
-            )
-        return found
+        if found is None:
+            return None
+        cpus = found["cpus_per_task"]
+        found["environment"] = self._environments.get(cpus) or self._environments.setdefault(cpus, _environment(cpus))
+        return found if _is_utf8(found) else None
 
     def _states(self, request: QueueStates, reply: PyslurmAnswer) -> PresentStates:
         if "error" in reply:
@@ -164,6 +164,15 @@ class _Asked(Generic[_T]):
 
     def close(self) -> None:
         """What was asked cannot be taken back."""
+
+
+def _is_utf8(description: Mapping[str, Any]) -> bool:
+    """Whether all texts are UTF-8, which pyslurm takes alone. Variables and paths may be any bytes."""
+    try:
+        json.dumps(description, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _submitted(reply: PyslurmAnswer) -> Submitted:

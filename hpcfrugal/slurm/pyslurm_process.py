@@ -78,9 +78,9 @@ class PyslurmProcess:
             self._reader.join()
 
     @property
-    def has_begun(self) -> bool:
-        """Whether ``configuration`` would not wait."""
-        return self._first.done()
+    def is_ready(self) -> bool:
+        """Whether it has found Slurm, or would name the reason why not, and has not ended."""
+        return self._first.done() and not self._over
 
     def configuration(self) -> Mapping[str, Any]:
         """What decides whether pyslurm can be used: its version, and what Slurm has for ``pyslurm_worker.FACTS``.
@@ -112,7 +112,8 @@ class PyslurmProcess:
 
     def _read(self) -> None:
         for line in self._answers:
-            self._unanswered.popleft().set_result(json.loads(line))
+            if line.endswith(b"\n"):  # else it was killed while it wrote
+                self._unanswered.popleft().set_result(json.loads(line))
         self._process.wait()
         with self._asking:
             self._over = True

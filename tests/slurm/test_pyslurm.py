@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -82,7 +83,7 @@ class FakePyslurm:
 class InThisProcess:
     """What the worker answers, without a process."""
 
-    has_begun = True
+    is_ready = True
 
     def __init__(self, module: FakePyslurm) -> None:
         self._module = module
@@ -164,6 +165,13 @@ def test_within_a_job_all_go_by_sbatch(
     commands: FakeSlurm, script: Callable[[str], SubmitJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "5")  # pyslurm would pass it on
+    assert client(FakePyslurm()).ask(script(HEAD)).job_id == "99"
+
+
+def test_a_job_whose_environment_is_not_text_goes_by_sbatch(
+    commands: FakeSlurm, script: Callable[[str], SubmitJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TITLE", os.fsdecode(b"caf\xe9"))
     assert client(FakePyslurm()).ask(script(HEAD)).job_id == "99"
 
 
@@ -276,6 +284,9 @@ class JobSubmitDescription:
         if self.name == "ends":
             os.write(2, b"fatal: no memory")
             os._exit(3)
+        if self.name == "torn":
+            os.write(3, b'{{"answer": 1')  # the descriptor on which answers go
+            os._exit(3)
         time.sleep(0.1)
         return int(self.name)
 """
@@ -294,6 +305,19 @@ def test_questions_are_answered_in_order_until_it_ends(module_that: Callable[[st
             assert (type(error), str(error)) == (kind, message)
         with pytest.raises(SetupError, match="has ended"):
             process.ask("submit", {"name": "4"})
+
+
+def test_an_answer_that_was_cut_short_is_none(
+    module_that: Callable[[str], None], commands: FakeSlurm, script: Callable[[str], SubmitJob]
+) -> None:
+    """What is asked later goes by commands."""
+    module_that(SUBMITS)
+    with PyslurmProcess() as process:
+        assert process.configuration()["version"] == "25.11.7"
+        one = PyslurmClient(process, CommandClient())
+        with pytest.raises(NoAnswer, match="pyslurm does not work here"):
+            one.ask(script(HEAD.replace("=x", "=torn")))
+        assert one.ask(script(HEAD.replace("=x", "=40"))).job_id == "99"
 
 
 def test_what_it_was_asked_is_done_when_nobody_waits_any_more(
