@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
@@ -63,8 +62,8 @@ def submit_all(
     at_once = 1 if ordered else min(backend.submits_at_once, len(jobs))
     done: dict[str, SubmittedJob] = {}
     failed: dict[str, HpcfrugalError] = {}
-    stop = Event()
-    with _interrupt_sets(stop) as interrupts:
+    stop: list[BaseException] = []
+    with _interrupt_noted(stop):
         for job, outcome in _outcomes(handover.submit, jobs, at_once, stop):
             if isinstance(outcome, HpcfrugalError):
                 failed[job.run_id] = outcome
@@ -78,8 +77,8 @@ def submit_all(
         error = failed[first.run_id]
         if len(jobs) > 1:
             failed[first.run_id].name_place(printable(str(first.source)))
-    elif interrupts:
-        error = KeyboardInterrupt()
+    elif stop:
+        error = stop[0]
     if error is not None:
         if len(jobs) > 1:
             error.add_note(_what_became([job for job in jobs if job is not first], done, failed))
@@ -88,45 +87,43 @@ def submit_all(
 
 
 @contextmanager
-def _interrupt_sets(stop: Event) -> Iterator[Sequence[int]]:
-    """Within the block the first Ctrl-C sets ``stop``, and is in the list, in place of an exception in the middle of a
-    submission; a second one is as always.
+def _interrupt_noted(stop: list[BaseException]) -> Iterator[None]:
+    """Within the block the first Ctrl-C is put into ``stop``, and not raised in the middle of a submission; a second
+    one is as always. (The handler must not set an Event: it may interrupt this thread while that holds its lock.)
     """
-    seen: list[int] = []
     usual = signal.getsignal(signal.SIGINT)
     if usual is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield seen
+        yield
         return
 
     def note(number: int, _: object) -> None:
-        seen.append(number)
-        stop.set()
+        stop.append(KeyboardInterrupt())
         signal.signal(signal.SIGINT, usual)
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield seen
+        yield
     finally:
         signal.signal(signal.SIGINT, usual)
 
 
 def _outcomes(
-    submit: Callable[[Prepared], SubmittedJob], jobs: Sequence[Prepared], at_once: int, stop: Event
+    submit: Callable[[Prepared], SubmittedJob], jobs: Sequence[Prepared], at_once: int, stop: list[BaseException]
 ) -> Iterator[tuple[Prepared, SubmittedJob | HpcfrugalError]]:
-    """What became of each job, in their order, until one is refused or ``stop`` is set; then of those that were being
-    submitted.
+    """What became of each job, in their order, until there is something in ``stop``, as when one is refused; then of
+    those that were being submitted.
     """
 
     def attempt(job: Prepared) -> SubmittedJob | HpcfrugalError:
         try:
             return submit(job)
         except HpcfrugalError as error:
-            stop.set()
+            stop.append(error)
             return error
 
     if at_once <= 1:
         for job in jobs:
-            if stop.is_set():
+            if stop:
                 return
             yield job, attempt(job)
         return
@@ -140,7 +137,7 @@ def _outcomes(
         while running:
             job, future = running.popleft()
             outcome = future.result()
-            if not stop.is_set():
+            if not stop:
                 running.extend((following, pool.submit(attempt, following)) for following in islice(waiting, 1))
             yield job, outcome
 
