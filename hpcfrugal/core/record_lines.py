@@ -20,7 +20,6 @@ class LineReader:
     def __init__(self, codec: Codec[Any], required: Mapping[str, Any], optional: Mapping[str, Any]) -> None:
         import msgspec  # takes 10 ms, which programs that read no samples save
 
-        self._refused = (msgspec.DecodeError, ValueError)
         numbers = codec.numbers
         self._lists = [key for key, of in numbers.items() if of.size is not None]
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
@@ -44,7 +43,7 @@ class LineReader:
         decode = self._decode
         try:
             objects = [decode(line) for line in lines]
-        except self._refused:
+        except ValueError:
             return None
         columns = dict(zip(self._keys, zip(*map(self._values, objects), strict=True), strict=True))
         for key in [key for key, values in columns.items() if values[0] is None and not any(values)]:

@@ -61,7 +61,8 @@ class Prometheus(ServerMeter):
         wanted, other = ("{node}", "{nodes}") if self.node_label is None else ("{nodes}", "{node}")
         if wanted not in query or other in query:
             hint = '{node} for one node a query; {nodes} with node_label = "LABEL" for several'
-            found.append(Fault(("query",), f"needs {wanted} in place of the node's name, and no {other}", hint))
+            what = f"needs {wanted} in place of the node's name, and no {other}"
+            found.append(Fault(("query",), what, hint, (("node_label",),)))
         if "`" in query:
             what = "has a string in backticks, where names cannot be escaped"
             found.append(Fault(("query",), what, "use double quotes"))

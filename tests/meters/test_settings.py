@@ -165,6 +165,7 @@ def test_every_mistake_of_every_table_at_once() -> None:
         ({"query": "watts"}, "query: needs {node} in place of the node's name"),
         ({"query": 'watts{n="{node}"} + {nodes}'}, "query: needs {node}"),
         ({"query": 'watts{n="{node}"}', "node_label": "n"}, "query: needs {nodes}"),
+        ({"query": 'watts{n="{nodes}"}', "node_label": 5}, "node_label: needs a text on one line"),
         ({"query": "watts{n=`{node}`}"}, "query: has a string in backticks"),
         ({"nodes": "(null)"}, "nodes: names no node"),
         ({"query": 5}, "query: needs a text on one line"),
