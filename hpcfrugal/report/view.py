@@ -34,8 +34,8 @@ class Column(NamedTuple):
     """A column of a table.
 
     ``kind``: a "text" may be shortened, a "word" may not, a "number" is aligned right. ``drop``: where there is too
-    little width the columns go in this order; None: never. ``key``: it says what a row is of, alone or with other such
-    columns, and neither goes nor is shortened where two rows would look like one then.
+    little width the columns go in this order; None: never. ``key``: it names what a row is of, alone or with other such
+    columns, and neither goes nor is shortened where two rows would look the same then.
     """
 
     heading: str
