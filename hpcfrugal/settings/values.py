@@ -132,12 +132,14 @@ def share_of(value: Any) -> float:
 
 def url_of(value: Any, *, placeholder: str = "") -> str:
     """An http(s) address without credentials, query and fragment. It may hold the ``placeholder``."""
+    text = str(value).replace(placeholder, "node") if placeholder else str(value)
     try:
-        parts = urlsplit(str(value).replace(placeholder, "node") if placeholder else str(value))
+        parts = urlsplit(text)
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_address = False
-    if not is_address or re.search(r"[\s{}]", parts.geturl()):
+    # `urlsplit` drops tabs, line breaks and what is around the address
+    if not is_address or not text.isprintable() or re.search(r"[\s{}]", text):
         raise ValueError("needs a URL, such as https://example.org")
     if parts.username is not None or parts.password is not None:
         hint = "name a file or an environment variable: token_file, password_env, ..."

@@ -171,6 +171,9 @@ def test_every_mistake_of_every_table_at_once() -> None:
         ({"query": 5}, "query: needs a text on one line"),
         ({"url": "https://prom/{node}"}, "url: needs a URL"),
         ({"url": "https://prom:port"}, "url: needs a URL"),
+        ({"url": "https://prom\t.example.org"}, "url: needs a URL"),
+        ({"url": " https://prom.example.org"}, "url: needs a URL"),
+        ({"url": "https://prom.example.org/\0"}, "url: needs a URL"),
     ],
 )
 def test_mistakes(change: dict[str, Any], where: str) -> None:
