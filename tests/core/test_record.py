@@ -139,9 +139,9 @@ def test_lines_are_read_at_once_only_where_every_object_reads_as_it_stands(chang
         "kind": ("load", "load"),
     }  # fmt: skip
     assert reader.columns([*lines, *lines_of([{**good, **changes}])]) is None
-    assert reader.columns(lines_of([{"at_ns": 5}])) is None
-    assert reader.columns(lines_of([{key: value for key, value in good.items() if key != "kind"}])) is None
-    assert reader.columns([*lines, b'{"at_ns":5,"fans_rpm":[1,NaN]}']) is None
+    for needed in ("at_ns", "kind"):
+        assert reader.columns(lines_of([{key: value for key, value in good.items() if key != needed}])) is None
+    assert reader.columns([lines[0].replace(b"2.5", b"NaN")]) is None
     assert reader.columns([lines[0].replace(b'"load"', b'"load", "why": "\xff"')]) is None
 
 
