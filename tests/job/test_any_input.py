@@ -19,7 +19,7 @@ SCALARS = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=12),
-    st.sampled_from(["off", "1h", "2-4", "1:30:00", "4G", "x.sif", "-J", "--wckey=END", "5 %", "1-3%2"]),
+    st.sampled_from(["off", "1h", "2-4", "1:30:00", "4G", "x.sif", "-J", "--wckey=END", "5 %", "1-3%2", 10**400]),
 )
 VALUES: st.SearchStrategy[Any] = st.recursive(
     SCALARS,
