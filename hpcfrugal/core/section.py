@@ -131,6 +131,8 @@ class Section:
 
     _own_keys: ClassVar[Mapping[str, SectionKey]] = {}
     _defaults: ClassVar[Mapping[str, Any]] = {}
+    _dicts: ClassVar[Sequence[str]] = ()
+    """Keys whose default is a dict, of which each section has one of its own."""
 
     def __init_subclass__(cls) -> None:
         cls._own_keys = {name: value for name, value in vars(cls).items() if isinstance(value, SectionKey)}
@@ -139,6 +141,7 @@ class Section:
         every = (vars(base).get("_own_keys", {}) for base in reversed(cls.__mro__))
         cls.known_keys = {name: key for own in every for name, key in own.items()}
         cls._defaults = {name: key.default for name, key in cls.known_keys.items() if not key.required}
+        cls._dicts = [name for name, default in cls._defaults.items() if isinstance(default, dict)]
 
     def __init__(self, **values: Any) -> None:
         found, faults = type(self).checked(values)
@@ -151,6 +154,8 @@ class Section:
         """A section with these values as they stand, and the defaults of the other keys; a required one is not set."""
         made = cls.__new__(cls)
         vars(made).update(cls._defaults)
+        for name in cls._dicts:
+            vars(made)[name] = dict(cls._defaults[name])
         vars(made).update(values)
         return made
 

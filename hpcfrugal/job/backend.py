@@ -85,7 +85,9 @@ class Backend(Protocol):
     """How many jobs it takes at the same time, from several threads."""
 
     def for_many(self, jobs: int) -> AbstractContextManager[Backend]:
-        """The same, as it is best for so many submissions. What that needs is done meanwhile, in a block."""
+        """A block with the backend that is best for so many submissions. What that needs may begin at once, while the
+        jobs are prepared.
+        """
 
     def cluster(self) -> str:
         """The name of the cluster that this backend's job ids belong to."""

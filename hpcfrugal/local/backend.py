@@ -37,7 +37,7 @@ class Local:
         self._spool = spool
 
     def for_many(self, jobs: int) -> AbstractContextManager[Local]:
-        """One way does for all."""
+        """The same backend, however many."""
         return nullcontext(self)
 
     def cluster(self) -> str:

@@ -39,7 +39,7 @@ class SlurmBackend:
 
     @contextmanager
     def for_many(self, jobs: int) -> Iterator[SlurmBackend]:
-        """By pyslurm, where that can be used and pays."""
+        """See ``Backend.for_many``: by pyslurm, where that can be used and is faster."""
         from hpcfrugal.slurm.many_requests import client_for
 
         with client_for(jobs) as client:

@@ -127,6 +127,14 @@ def test_a_section_cannot_be_changed_but_copied_with_other_values() -> None:
     assert repr(made) == "Outer(inner=None, sizes=(), count=1)"
 
 
+def test_a_default_belongs_to_one_section_alone() -> None:
+    class Labelled(Section):
+        labels: dict[str, str] = optional(ValueType(dict), default={"kind": "x"})
+
+    Labelled().labels["kind"] = "y"
+    assert Labelled().labels == {"kind": "x"}
+
+
 def test_a_required_key_that_is_left_out_unchecked_is_not_there() -> None:
     assert not hasattr(Inner.unchecked(high=1), "low")
 
