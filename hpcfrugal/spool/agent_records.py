@@ -91,7 +91,8 @@ class JobLife:
 class AgentJob:
     """A job of the node: its CPU time from its start, or from when the agent saw it first, and its energy since the
     header. ``idle_uj`` is the part of it that is its CPUs' part of the idle energy; empty: none. ``uid`` is its user's,
-    ``cpus`` how many of the node's it holds; ``ended_ns`` (time since boot) is None while it is there."""
+    ``cpus`` how many of the node's it holds: those of its control group, else by Slurm's count. ``ended_ns`` (time
+    since boot) is None while it is there."""
 
     job_id: Annotated[str | None, STRICT]
     sluid: Annotated[str | None, STRICT]
