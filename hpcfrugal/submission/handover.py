@@ -187,9 +187,15 @@ class _Handover:
         except OSError as error:
             shutil.rmtree(run_dir.path, ignore_errors=True)
             raise SetupError(f"the run directory {run_dir.path} cannot be written: {error.strerror}") from None
-        document = SubmittedDocument(submitted.job_id, submitted.cluster, instant_ns(submitted_at))
-        write_document(run_dir.submitted_json, document)
         slurm = self._backend.name != "local"
+        warnings = [*prepared.warnings, *warnings_of_submitted(prepared.spec, submitted, slurm=slurm)]
+        document = SubmittedDocument(submitted.job_id, submitted.cluster, instant_ns(submitted_at))
+        try:
+            write_document(run_dir.submitted_json, document)
+        except OSError as error:
+            # The job is in the queue all the same.
+            what = f"{run_dir.submitted_json} cannot be written: {error.strerror}"
+            warnings.append(f"{what}; `hpcfrugal status` does not find job {submitted.job_id} by its id")
         return SubmittedJob(
             submitted.job_id,
             submitted.cluster,
@@ -197,7 +203,7 @@ class _Handover:
             run_dir.path,
             prepared.spec.name,
             _output(prepared, submitted.job_id, slurm=slurm),
-            (*prepared.warnings, *warnings_of_submitted(prepared.spec, submitted, slurm=slurm)),
+            tuple(warnings),
             prepared.plan,
         )
 

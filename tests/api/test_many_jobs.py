@@ -100,6 +100,18 @@ def test_what_is_being_submitted_on_ctrl_c_gets_its_answer(slurm: FakeSlurm, box
     assert len(submitted(box.spool)) == begun == len(list(box.spool.glob("2*/*")))
 
 
+def test_a_job_that_cannot_be_noted_is_submitted_all_the_same(slurm: FakeSlurm, box: Sandbox) -> None:
+    """As where the disk is full."""
+    blocked = '[ $number = 1 ] && mkdir "$(dirname "$2")/submitted.json"'
+    slurm.answer("sbatch", then=f"{_NUMBER}; {blocked}; echo 10$number")
+    done = box.run("submit", *files(box, 2))
+    assert (done.code, [line for line in done.out.splitlines() if "Submitted" in line]) == (
+        0, [f"Submitted job 10{number} on c1" for number in (1, 2)],
+    )  # fmt: skip
+    (warning,) = done.err.splitlines()
+    assert "submitted.json cannot be written: Is a directory; `hpcfrugal status` does not find job 101" in warning
+
+
 def test_jobs_that_may_be_in_the_queue_are_not_called_not_submitted(slurm: FakeSlurm, box: Sandbox) -> None:
     killed = "[ $number = 1 ] && exit 1; [ $number = 2 ] && kill -KILL $$"
     slurm.answer("sbatch", then=f"{_NUMBER}; sleep 0.2; {killed}; echo 10$number")
