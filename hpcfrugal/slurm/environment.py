@@ -17,7 +17,7 @@ FIXED: Mapping[str, str] = {
     # squeue cuts lists of array tasks after 64 characters by default.
     "SLURM_BITSTR_LEN": "16384",
 }
-"""What every query has in its environment."""
+"""What every query by a command has in its environment."""
 
 _SLURM = re.compile(
     r"(SACCT|SACCTMGR|SALLOC|SATTACH|SBATCH|SBCAST|SCANCEL|SCONTROL|SCRON|SDIAG|SINFO|SLURM|SLURMD|SPRIO|SQUEUE|SREPORT"
@@ -36,6 +36,13 @@ def query_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of every command but sbatch's submission: without any variable of Slurm's, in UTC."""
     kept = {name: value for name, value in environ.items() if not _SLURM.fullmatch(name) or _CONNECTION.fullmatch(name)}
     return {**kept, **FIXED}
+
+
+def library_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program that asks Slurm by pyslurm, which adds that program's own variables of Slurm's to
+    those of each job that it submits: as that of the commands, but without what makes their text readable."""
+    kept = query_environment(environ)
+    return {name: kept[name] for name in kept if name not in FIXED or not _SLURM.fullmatch(name)}
 
 
 def submission_environment(environ: Mapping[str, str]) -> dict[str, str]:

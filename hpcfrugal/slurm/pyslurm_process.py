@@ -19,7 +19,7 @@ from typing import Any
 
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.slurm.command import NoAnswer
-from hpcfrugal.slurm.environment import query_environment
+from hpcfrugal.slurm.environment import library_environment
 
 _PROGRAM = Path(__file__).with_name("pyslurm_worker.py")
 _TIMEOUT_S = 5.0
@@ -43,7 +43,7 @@ class PyslurmProcess:
                 self._process = subprocess.Popen(
                     # Without -P its folder, whose `queue` is ours, would come before the standard library.
                     [sys.executable, "-P", str(_PROGRAM)],
-                    env=query_environment(os.environ),
+                    env=library_environment(os.environ),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._errors,

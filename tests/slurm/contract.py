@@ -195,6 +195,7 @@ def differences(one: Trial, other: Trial, folder: Path) -> list[str]:
         seen = []
         for name, trial in (("one", one), ("other", other)):
             out = folder / f"environment-{number}-{name}"
+            out.unlink(missing_ok=True)
             job_id = trial.submit(*flags, f"--output={out}", body="env; ulimit -a; umask; echo end")
             # A job of one task has one node, whether Slurm writes that as 1 or as 1-1.
             job = {key: text.replace(str(out), "").replace("1-1", "1") for key, text in shown(job_id).items()}

@@ -14,7 +14,13 @@ from hpcfrugal.core.errors import SetupError
 from hpcfrugal.slurm.accounting import AccountingCheck, AccountingStates, StartedJobs
 from hpcfrugal.slurm.client import Request, slurm_client
 from hpcfrugal.slurm.cluster import ClusterRequest, ReleaseRequest
-from hpcfrugal.slurm.environment import FIXED, ignored_options, query_environment, submission_environment
+from hpcfrugal.slurm.environment import (
+    FIXED,
+    ignored_options,
+    library_environment,
+    query_environment,
+    submission_environment,
+)
 from hpcfrugal.slurm.nodes import HardwareRequest, NodesRequest
 from hpcfrugal.slurm.partitions import PartitionsRequest
 from hpcfrugal.slurm.queue import PendingReasons, QueueSnapshot, QueueStates
@@ -92,6 +98,7 @@ def test_variables(name: str, query: bool, job: bool | None, nested: bool) -> No
 def test_the_rest_stays_as_it_is() -> None:
     fixed = {"TZ": "Europe/Berlin", "LC_ALL": "de_DE.UTF-8", "SLURM_TIME_FORMAT": "relative", "SLURM_BITSTR_LEN": "0"}
     assert query_environment(LOGIN | fixed) == {**LOGIN, **FIXED}
+    assert library_environment(LOGIN | fixed) == {**LOGIN, "TZ": "UTC", "LC_ALL": "C"}
     assert submission_environment(LOGIN | fixed) == LOGIN | fixed
 
 
