@@ -6,7 +6,6 @@ msgspec reads and checks them in one pass, by the same fields as ``Codec.read``,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Annotated, Any
 
 from hpcfrugal.core.record import Codec
@@ -31,24 +30,22 @@ class LineReader:
             fields.append((key, of) if key in codec.required_keys else (key, of | None, None))
         line = msgspec.defstruct("Line", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
         self._decode = msgspec.json.Decoder(line).decode
-        self._keys = [*required, *optional, *numbers]
-        self._values = attrgetter(*self._keys)
+        self._keys: tuple[str, ...] = line.__struct_fields__
+        self._values_of = msgspec.structs.astuple
 
-    def columns(self, lines: Sequence[bytes]) -> dict[str, tuple[Any, ...]] | None:
+    def columns(self, lines: Sequence[bytes]) -> dict[str, Any] | None:
         """The values by key, None where a line does not have it; a key that none of them has is left out.
 
         None where ``Codec.read`` has to look at the lines one by one: a value is not valid as it stands, there is
         another key, or only some of them have a list.
         """
-        decode = self._decode
+        decode, values_of = self._decode, self._values_of
         try:
-            objects = [decode(line) for line in lines]
+            rows = [values_of(decode(line)) for line in lines]
         except ValueError:
             return None
-        columns = dict(zip(self._keys, zip(*map(self._values, objects), strict=True), strict=True))
-        for key in [key for key, values in columns.items() if values[0] is None and not any(values)]:
-            if columns[key].count(None) == len(lines):
-                del columns[key]
+        every = zip(self._keys, zip(*rows, strict=True), strict=True)
+        columns = {key: values for key, values in every if values[0] is not None or values.count(None) < len(lines)}
         return None if any(None in columns.get(key, ()) for key in self._lists) else columns
 
 

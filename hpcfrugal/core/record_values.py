@@ -217,18 +217,22 @@ def records_reader(key: str, inner: RecordReader, drop_invalid: bool) -> Read:
     return read
 
 
-def read_iso_time(value: Any, problems: Problems) -> int:
+def read_iso_time(value: Any, _: Problems) -> int:
+    return _iso_time(value)[1]
+
+
+def read_instant(value: Any, _: Problems) -> datetime:
+    return _iso_time(value)[0].astimezone(UTC)
+
+
+def _iso_time(value: Any) -> tuple[datetime, int]:
     if not isinstance(value, str):
         raise InvalidValue("a text")
     try:
-        return _in_range(instant_ns(datetime.fromisoformat(value)))
+        found = datetime.fromisoformat(value)
+        return found, _in_range(instant_ns(found))
     except ValueError:
         raise InvalidValue("an ISO 8601 time with its offset from UTC") from None
-
-
-def read_instant(value: Any, problems: Problems) -> datetime:
-    read_iso_time(value, problems)
-    return datetime.fromisoformat(value).astimezone(UTC)
 
 
 def span_reader(bounds: Range | None) -> Read:

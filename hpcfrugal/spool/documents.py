@@ -137,6 +137,8 @@ class LabelsDocument:
 
     def of(self, document: RunDocument) -> RunDocument:
         """The document of the run with these changes."""
+        if not self.name and not self.tags:
+            return document
         changed = {clean_text(key): None if value is None else _scalar_text(value) for key, value in self.tags.items()}
         tags = {key: text for key, text in {**document.tags, **changed}.items() if text is not None}
         return replace(document, spec={**document.spec, "name": self.name or document.name, "tags": tags})

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from hpcfrugal.core.files import make_private_folder
@@ -93,8 +93,7 @@ _OF_JOB: dict[str, NameKind] = {
 }
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class JobKey:
+class JobKey(NamedTuple):
     """One attempt of one job: Slurm's raw job id and how often Slurm had restarted it."""
 
     job_id: str

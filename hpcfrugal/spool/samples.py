@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
+from operator import methodcaller
 from typing import Any, BinaryIO
 
 from hpcfrugal.core.quick import dataclass
@@ -32,7 +33,7 @@ _FEW = 4
 """Fewer records than this are read faster one by one."""
 
 _LINE_START = b'{"kind"'
-_HEADER_START = b'{"kind":"header"'
+_is_header = methodcaller("startswith", b'{"kind":"header"')
 """How the sidecar writes it. A header in another form is found where lines are read one by one."""
 
 
@@ -118,7 +119,7 @@ class SampleParser:
         self.last_line = lines[-1] if lines else self.last_line
         self._rest = rest[:MAX_LINE_BYTES]  # no more of a line too long, which stays too long
         for start in range(0, len(lines), _LINES_AT_ONCE):
-            self._take([line for line in lines[start : start + _LINES_AT_ONCE] if line])
+            self._take([*filter(None, lines[start : start + _LINES_AT_ONCE])])
 
     def _take(self, lines: Sequence[bytes]) -> None:
         for is_header, some in groupby(lines, _is_header):
@@ -169,10 +170,6 @@ class SampleParser:
             raise BadLine("header of a time that an earlier session covers")
         self._open = SidecarSession(header)
         self.sessions.append(self._open)
-
-
-def _is_header(line: bytes) -> bool:
-    return line.startswith(_HEADER_START)
 
 
 def line_object(line: bytes, bad: Counter[str]) -> dict[str, Any]:

@@ -162,10 +162,9 @@ class SidecarSession:
         start_ns = self.header.boottime_ns
         if not start_ns <= min(times_ns) <= max(times_ns) <= start_ns + MAX_SESSION_NS:
             return "record before its header or a year after it"
-        spans_ns = [at_ns - start_ns for at_ns in times_ns]
-        if _exceed(columns["energy_uj"], most_energy_uj, spans_ns):
+        if _exceed(columns["energy_uj"], most_energy_uj, times_ns, start_ns):
             return "record of more energy than there can be"
-        if _exceed([columns[name] for name in _CPU_TIMES if name in columns], most_cpu_us, spans_ns):
+        if _exceed([columns[name] for name in _CPU_TIMES if name in columns], most_cpu_us, times_ns, start_ns):
             return "record of more CPU time than there can be"
         pairs = zip([self.boottime_ns, *self.measured_ns], [times_ns, *columns["measured_ns"]], strict=True)
         if not all(_follows(before, column) for before, column in pairs):
@@ -188,7 +187,8 @@ class SidecarSession:
         for own, read_ns in zip(self.read_ns, columns.get("read_ns", repeat(unknown)), strict=False):
             own += read_ns
         for index, peaks_w in enumerate(columns.get("max_w", ())):
-            self.peak_w[index] = max(_known([self.peak_w[index], *peaks_w]), default=None)
+            peak_w = max(_known(peaks_w), default=None)
+            self.peak_w[index] = max(_known([self.peak_w[index], peak_w]), default=None)
         self.ended_clock_ns = columns["wall_ns"][-1]
         self.errors = tuple(columns["errors"][-1])
         for name in _NEWEST:
@@ -200,11 +200,12 @@ class SidecarSession:
                 self.use[name] = newest(columns[name], self.use.get(name))
 
 
-def _by_channel(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns, those of lists as one column for each channel."""
-    return {
-        name: list(zip(*values, strict=True)) if name in _BY_CHANNEL else values for name, values in columns.items()
-    }
+def _by_channel(columns: dict[str, Any]) -> dict[str, Any]:
+    """The same columns, those of lists as one column for each channel."""
+    for name in _BY_CHANNEL:
+        if name in columns:
+            columns[name] = list(zip(*columns[name], strict=True))
+    return columns
 
 
 def _ended_because(reason: Any) -> str:
@@ -213,19 +214,24 @@ def _ended_because(reason: Any) -> str:
 
 def newest(values: Sequence[Any], default: Any = None) -> Any:
     """The last value that is known."""
-    return next((value for value in reversed(values) if value is not None), default)
+    for value in reversed(values):
+        if value is not None:
+            return value
+    return default
 
 
 def _known(values: Sequence[Any]) -> Sequence[Any]:
     return [value for value in values if value is not None] if None in values else values
 
 
-def _exceed(columns: Sequence[Sequence[int | None]], most: Callable[[int], int], spans_ns: Sequence[int]) -> bool:
-    """Whether a known value of a column is more than there can be after its span."""
-    greatest = max((max(_known(column), default=0) for column in columns), default=0)
-    if greatest <= most(min(spans_ns)):
+def _exceed(
+    columns: Sequence[Sequence[int | None]], most: Callable[[int], int], times_ns: Sequence[int], start_ns: int
+) -> bool:
+    """Whether a known value of a column is more than there can be at its time, by how long that is after the start."""
+    least = most(min(times_ns) - start_ns)
+    if all(max(_known(column), default=0) <= least for column in columns):
         return False
-    limits = [most(span_ns) for span_ns in spans_ns]
+    limits = [most(at_ns - start_ns) for at_ns in times_ns]
     return not all(_within(column, limits) for column in columns)
 
 
@@ -238,4 +244,4 @@ def _within(values: Sequence[int | None], most: Iterable[int]) -> bool:
 
 def _follows(before: Sequence[int], values: Sequence[int]) -> bool:
     """Whether a counter never falls, from the last of ``before`` on."""
-    return all(map(le, values, values[1:])) and (not before or before[-1] <= values[0])
+    return [*values] == sorted(values) and (not before or before[-1] <= values[0])
