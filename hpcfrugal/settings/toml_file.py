@@ -15,6 +15,9 @@ from hpcfrugal.core.quick import dataclass
 Keys = tuple[str, ...]
 """The path of a key in a file, outermost table first."""
 
+_DEEPEST = 10
+"""Levels of keys that get a line, more than any setting has: a dotted key can have thousands."""
+
 
 @dataclass(frozen=True)
 class TomlFile:
@@ -37,13 +40,17 @@ class TomlFile:
         import tomllib  # takes 2 ms, and most users have no file
 
         try:
-            text = data.decode()
+            text = data.decode("utf-8-sig")
             return cls(path, text, tomllib.loads(text))
         except UnicodeDecodeError as error:
             line = data[: error.start].count(b"\n") + 1
             problems.append(Problem(f"{path}:{line}", "is not UTF-8 text", "save the file as UTF-8"))
         except tomllib.TOMLDecodeError as error:
             problems.append(Problem(f"{path}:{_line_of_error(error, text)}", f"is not valid TOML: {error}"))
+        except ValueError:  # Python's limit of digits, sys.set_int_max_str_digits
+            problems.append(Problem(str(path), "has a number with too many digits"))
+        except RecursionError:
+            problems.append(Problem(str(path), "is nested too deeply"))
         return None
 
     def line_of(self, keys: Sequence[str]) -> int | None:
@@ -94,7 +101,7 @@ def _paths(values: Any, above: Keys = ()) -> Iterator[Keys]:
     """The path of each table and key, outer ones first."""
     if isinstance(values, list) and values and isinstance(values[0], dict):
         values = values[0]  # [[an array of tables]]
-    if isinstance(values, dict):
+    if isinstance(values, dict) and len(above) < _DEEPEST:
         for key, value in values.items():
             yield (*above, key)
             yield from _paths(value, (*above, key))

@@ -90,3 +90,31 @@ def test_a_file_that_is_not_toml_is_named_with_the_line(tmp_path: Path, text: st
     assert TomlFile.read(path, problems) is None
     assert [problem.where for problem in problems] == [f"{path}:{line}"]
     assert problems[0].what.startswith("is not valid TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("a = " + "9" * 5000, "has a number with too many digits"), ("a = " + "[" * 3000, "is nested too deeply")],
+)
+def test_a_file_beyond_the_limits_of_python_is_refused(tmp_path: Path, text: str, what: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    problems: list[Problem] = []
+    assert TomlFile.read(path, problems) is None
+    assert problems == [Problem(str(path), what)]
+
+
+def test_a_key_of_thousands_of_levels_has_the_line_of_those_around_it(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("x = 1\n" + ".".join("a" * 3000) + " = 1\n")
+    found = TomlFile.read(path, [])
+    assert found is not None
+    assert found.line_of(["a"] * 3000) == 2
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("a = 1\nb = 2\n", encoding="utf-8-sig")
+    found = TomlFile.read(path, [])
+    assert found is not None
+    assert (found.values, found.line_of(["b"])) == ({"a": 1, "b": 2}, 2)
