@@ -146,7 +146,7 @@ class Section:
     def __init__(self, **values: Any) -> None:
         found, faults = type(self).checked(values)
         if found is None or faults:
-            raise InputError(Problem(type(self).__name__, *_in_words(fault)) for fault in faults)
+            raise InputError(_problem(type(self).__name__, fault) for fault in faults)
         vars(self).update(vars(found))
 
     @classmethod
@@ -276,8 +276,9 @@ def _overlap(one: KeyPath, other: KeyPath) -> bool:
     return one[:shorter] == other[:shorter]
 
 
-def _in_words(fault: Fault) -> tuple[str, str | None]:
+def _problem(name: str, fault: Fault) -> Problem:
     where = ".".join(map(str, fault.path))
+    hint = fault.hint
     if fault.unknown_to is not None:
-        return f"there is no key {where!r}", did_you_mean(str(fault.path[-1]), fault.unknown_to.known_keys)
-    return f"{where} {fault.what}" if where else fault.what, fault.hint
+        hint = did_you_mean(str(fault.path[-1]), fault.unknown_to.known_keys)
+    return Problem(f"{name}: {where}" if where else name, fault.what, hint)

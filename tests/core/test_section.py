@@ -107,10 +107,10 @@ def test_a_wrong_call_names_all_that_is_wrong() -> None:
     with pytest.raises(InputError) as refused:
         Outer(inner={"low": "x"}, cuont=1)
     assert [str(problem) for problem in refused.value.problems] == [
-        "Outer: inner.low is not a whole number",
-        "Outer: there is no key 'cuont' (did you mean count?)",
+        "Outer: inner.low: is not a whole number",
+        "Outer: cuont: is not a key (did you mean count?)",
     ]
-    with pytest.raises(InputError, match=r"^Inner: low is missing \(for example 3\)$"):
+    with pytest.raises(InputError, match=r"^Inner: low: is missing \(for example 3\)$"):
         Inner()
 
 
