@@ -28,6 +28,14 @@ def _bounded(seconds: float, value: object) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def checked_span(span: timedelta) -> timedelta:
+    """A duration that a program gives; raises ``ValueError`` where no text could stand for it."""
+    if span < timedelta(0):
+        raise ValueError("a duration can't be negative.")
+    _bounded(span.total_seconds(), span)
+    return span
+
+
 def parse_walltime(value: str | int) -> timedelta:
     """A duration in one of Slurm's forms.
 

@@ -97,14 +97,22 @@ def _whole_or_text(minimum: int, pattern: str) -> dict[str, Any]:
     return {"anyOf": [{"type": "integer", "minimum": minimum}, {"type": "string", "pattern": pattern}]}
 
 
-Count = ValueType(_to_count, {"type": "integer", "minimum": 1})
-Positive = ValueType(_to_positive, {"type": "number", "exclusiveMinimum": 0})
+Count = ValueType(_to_count, _whole_or_text(1, "^[0-9]{1,9}$"))
+Positive = ValueType(
+    _to_positive,
+    {
+        "anyOf": [
+            {"type": "number", "exclusiveMinimum": 0},
+            {"type": "string", "pattern": r"^[0-9.]+([eE][+-]?[0-9]+)?$"},
+        ]
+    },
+)
 Fraction = ValueType(
     _to_fraction,
     {
         "anyOf": [
             {"type": "number", "minimum": 0, "maximum": 1},
-            {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"},
+            {"type": "string", "pattern": r"^\s*[0-9.]+\s*%?\s*$"},
         ]
     },
 )

@@ -60,8 +60,7 @@ def _to_tags(value: object) -> dict[str, str]:
 
 def _to_command(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
-        words: list[str] = [to_text(word) for word in value]
-        value = shlex.join(words)
+        value = shlex.join(to_list(value, to_text))
     text = to_text(value)
     if not text.strip():
         raise ValueError("is empty; write a command, such as `python train.py`")
@@ -130,7 +129,7 @@ CommandText = ValueType(
         ]
     },
 )
-Export = ValueType(_to_export, {"enum": ["all", "none"]})
+Export = ValueType(_to_export, {"enum": ["all", "none", "ALL", "NONE"]})
 Template = ValueType(_to_template, {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"})
 Modules = ValueType(_to_modules, Lines.schema)
 Environment = ValueType(

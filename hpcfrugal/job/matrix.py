@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from hpcfrugal.core.section import Fault, Faults, KeyPath, ValueType
 from hpcfrugal.core.text import quoted_value
+from hpcfrugal.job.amount_types import Count
 from hpcfrugal.job.command_types import to_env_name, to_value
 from hpcfrugal.job.text_types import TEXT_KINDS
 
@@ -185,7 +186,7 @@ MatrixOfTasks = ValueType(
         "properties": {
             "include": {**_SOME, "description": "Further combinations, each with a value of every parameter."},
             "exclude": {**_SOME, "description": "Combinations to leave out, by some or all of their values."},
-            "max_running": {"type": "integer", "minimum": 1, "description": "Most tasks at the same time."},
+            "max_running": {**(Count.schema or {}), "description": "Most tasks at the same time."},
         },
         "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
         "additionalProperties": {"type": "array", "items": _VALUE, "minItems": 1},

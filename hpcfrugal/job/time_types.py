@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from hpcfrugal.core.section import ValueType
 from hpcfrugal.core.text import quoted_value
-from hpcfrugal.core.units import format_duration, format_walltime, parse_duration, parse_walltime
+from hpcfrugal.core.units import checked_span, format_duration, format_walltime, parse_duration, parse_walltime
 from hpcfrugal.job.slurm_time import YEARS, parse_slurm_time
 
 _SLURM_TIME = re.compile(r"now|today|tomorrow|midnight|noon|\d{1,2}:\d")
@@ -17,7 +17,7 @@ _WITH_UNIT = re.compile(r"\s*[0-9.]+\s*[A-Za-z]")
 def _to_walltime(value: object) -> timedelta:
     """A time limit in Slurm's forms, or with its unit, above 0."""
     if isinstance(value, timedelta):
-        duration = value
+        duration = checked_span(value)
     elif isinstance(value, str) and _WITH_UNIT.match(value):
         duration = parse_duration(value)
     else:
@@ -29,12 +29,12 @@ def _to_walltime(value: object) -> timedelta:
 
 def _to_duration(value: object) -> timedelta:
     """A duration with its unit."""
-    return value if isinstance(value, timedelta) else parse_duration(value)  # type: ignore[arg-type]
+    return checked_span(value) if isinstance(value, timedelta) else parse_duration(value)  # type: ignore[arg-type]
 
 
 def to_seconds(value: object) -> timedelta:
     """A duration; a number without a unit is in seconds."""
-    return value if isinstance(value, timedelta) else parse_duration(value, bare_unit="s")  # type: ignore[arg-type]
+    return checked_span(value) if isinstance(value, timedelta) else parse_duration(value, bare_unit="s")  # type: ignore[arg-type]
 
 
 def _to_datetime(value: object) -> datetime:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,13 +47,11 @@ def assembled(settings: list[tuple[tuple[str | int, ...], Any]]) -> dict[str, An
     return job
 
 
-@given(SETTINGS)
-def test_any_values_give_a_job_that_survives_json_or_clear_problems(
-    settings: list[tuple[tuple[str | int, ...], Any]],
-) -> None:
+def assert_job_or_problems(data: dict[str, Any]) -> None:
+    """That values are refused with problems, or give a job that JSON keeps."""
     problems: tuple[Problem, ...] = ()
     try:
-        job = job_from_mapping(assembled(settings))
+        job = job_from_mapping(data)
     except InputError as refused:
         problems = refused.problems
     else:
@@ -61,6 +61,20 @@ def test_any_values_give_a_job_that_survives_json_or_clear_problems(
     assert len(set(problems)) == len(problems)
     for problem in problems:
         assert problem.where.startswith("job: ")
+
+
+# What only a program can give: no text of a job file stands for it.
+@pytest.mark.parametrize("value", [10**400, -(10**400), timedelta(microseconds=-1), timedelta.max])
+def test_a_key_takes_or_refuses_values_beyond_all_texts(value: object) -> None:
+    for path in key_paths():
+        assert_job_or_problems(assembled([(("command",), "true"), (path, value)]))
+
+
+@given(SETTINGS)
+def test_any_values_give_a_job_that_survives_json_or_clear_problems(
+    settings: list[tuple[tuple[str | int, ...], Any]],
+) -> None:
+    assert_job_or_problems(assembled(settings))
 
 
 @given(st.text(max_size=60) | st.text(alphabet="a:-[]{}&*<>!|#,'\" \n\t?", max_size=40))

@@ -236,6 +236,7 @@ zzz: 1
     [
         ("name: x\n", "job.yaml: command: is missing (write what to run: `command: python train.py`)"),
         ("command: ' '\n", "job.yaml:1: command: is empty"),
+        ("command: [a, {c: d}]\n", "job.yaml:1: command, entry 2: must be text, not a mapping"),
         ("command: x\nargs: [1]\n", "job.yaml:2: args: needs a `script`"),
         ("command: x\nargs: a b\n", "job.yaml:2: args: must be a list"),
         ("command: x\nresources: 4\n", "(write for example `resources: {nodes: 2, time: 1:30:00}`)"),

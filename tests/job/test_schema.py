@@ -145,6 +145,9 @@ def test_each_key_is_described_with_examples_that_satisfy_schema_and_reader(
         "command: x\ncontainer: x.sif\nmodules: gcc\n",
         "script: x.sh\nargs: [1, a]\nsbatch: {nice: 100, contiguous: true}\n",
         "command: x\ntags: {phase: odd, run: 7}\n",
+        "command: x\nexport: NONE\nresources: {nodes: '2', ntasks: '4', mem: '64G'}\n",
+        "command: x\nschedule: {budget_g: '250', min_saving: '0.05', max_delay: '1h'}\n",
+        "command: x\nmatrix: {lr: ['1', 2], max_running: '4'}\n",
     ],
 )
 def test_forms_that_people_write_satisfy_it(text: str) -> None:
