@@ -58,9 +58,17 @@ def _to_tags(value: object) -> dict[str, str]:
     return _texts_by_name(value, "names to texts, such as {project: climate}", to_line)
 
 
-def _to_command(value: object) -> str:
+def _to_words(words: Sequence[str]) -> str:
+    """One command of these words. A list of commands, as other programs take it, begins with no program."""
+    if words and " " in words[0].strip() and not words[0].startswith(("/", ".")):
+        what = f"{quoted_value(words[0])} is not a program; a list is the words of one command"
+        raise Faults(Fault((0,), what, "write several commands as text, each on a line of its own"))
+    return shlex.join(words)
+
+
+def _to_command(value: object, join: Callable[[Sequence[str]], str] = _to_words) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
-        value = shlex.join(to_list(value, to_text))
+        value = join(to_list(value, to_text))
     text = to_text(value)
     if not text.strip():
         raise ValueError("is empty; write a command, such as `python train.py`")
@@ -120,15 +128,9 @@ def _to_export(value: object) -> str:
 
 _PLAIN = {"type": [*TEXT_KINDS, "null"]}
 
-CommandText = ValueType(
-    _to_command,
-    {
-        "anyOf": [
-            TEXT_SCHEMA,
-            {"type": "array", "items": TEXT_SCHEMA, "minItems": 1},
-        ]
-    },
-)
+_TEXT_OR_LIST = {"anyOf": [TEXT_SCHEMA, {"type": "array", "items": TEXT_SCHEMA, "minItems": 1}]}
+CommandText = ValueType(_to_command, _TEXT_OR_LIST)
+ShellLines = ValueType(lambda value: _to_command(value, "\n".join), _TEXT_OR_LIST)
 Export = ValueType(_to_export, {"enum": ["all", "none", "ALL", "NONE"]})
 Template = ValueType(_to_template, {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"})
 Modules = ValueType(_to_modules, Lines.schema)

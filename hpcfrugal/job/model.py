@@ -13,6 +13,7 @@ from hpcfrugal.job.command_types import (
     Environment,
     Export,
     Modules,
+    ShellLines,
     Tags,
     Template,
     python_file_as_program,
@@ -89,13 +90,14 @@ class JobSpec(JobSection):
         marks=[Excludes(conda="keep one of the two")],
     )
     setup: str | None = optional(
-        CommandText,
-        "Shell lines to run once before the command or script, outside its container and launcher.",
+        ShellLines,
+        "Shell lines to run once before the command or script, outside its container and launcher; or a list of them.",
         "mkdir -p $TMPDIR/cache",
+        ["cd $TMPDIR", "tar xf data.tar"],
     )
     teardown: str | None = optional(
-        CommandText,
-        "Shell lines to run once after the command or script, however that ended.",
+        ShellLines,
+        "Shell lines to run once after the command or script, however that ended; or a list of them.",
         "cp -r $TMPDIR/results .",
     )
     container: Container | None = optional(

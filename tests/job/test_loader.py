@@ -236,6 +236,7 @@ zzz: 1
     [
         ("name: x\n", "job.yaml: command: is missing (write what to run: `command: python train.py`)"),
         ("command: ' '\n", "job.yaml:1: command: is empty"),
+        ("command: [cd /tmp, ls]\n", "entry 1: 'cd /tmp' is not a program; a list is the words of one command (write"),
         ("command: [a, {c: d}]\n", "job.yaml:1: command, entry 2: must be text, not a mapping"),
         ("command: x\nargs: [1]\n", "job.yaml:2: args: needs a `script`"),
         ("command: x\nargs: a b\n", "job.yaml:2: args: must be a list"),
@@ -287,6 +288,12 @@ def test_mistakes_are_reported_in_a_clear_sentence(tmp_path: Path, text: str, to
     found = problems(tmp_path, text)
     assert len(found) == 1
     assert told in found[0]
+
+
+def test_a_list_is_the_words_of_a_command_and_the_lines_of_setup(tmp_path: Path) -> None:
+    text = "command: [./my program, a b]\nsetup: [cd /tmp, export A=1]\nteardown: [ls -l]\n"
+    job = load_job(write(tmp_path, text))
+    assert (job.command, job.setup, job.teardown) == ("'./my program' 'a b'", "cd /tmp\nexport A=1", "ls -l")
 
 
 def test_a_comparison_is_not_made_with_a_key_that_is_wrong_itself(tmp_path: Path) -> None:
