@@ -20,7 +20,7 @@ from hpcfrugal.core.pue import MonthlyPue, Pue
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.section import SectionKey, optional, required
 from hpcfrugal.settings.origin import SettingOrigin
-from hpcfrugal.settings.section import NamedTable, SettingsSection, check, settings_of
+from hpcfrugal.settings.section import NamedTable, SettingsSection, check, in_line_order, settings_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile
 from hpcfrugal.settings.values import (
     AbsolutePath,
@@ -204,7 +204,7 @@ def read_config(environ: Mapping[str, str] = os.environ) -> tuple[Config, list[P
     def take(layer: Mapping[str, Any], origin_of: Callable[..., SettingOrigin]) -> None:
         """Apply a source: its values replace those of the sources before it."""
         _, mistakes = check(Config, {**defaults, **layer}, TABLES)
-        problems.extend(Problem(str(origin_of(*keys)), one.what, one.hint) for keys, one in mistakes)
+        problems.extend(in_line_order((origin_of(*keys), one) for keys, one in mistakes))
         wrong = {keys for keys, _ in mistakes}
         for keys, _ in settings():
             value = _at(layer, keys)

@@ -28,9 +28,14 @@ class SettingOrigin:
         return self if self.file is None else replace(self, keys=(*self.keys, *keys))
 
     @property
+    def line(self) -> int | None:
+        """Its line in a file."""
+        return self.file.line_of(self.keys) if self.file is not None else None
+
+    @property
     def place(self) -> str:
         """``FILE:LINE``, the name of the variable, or ``default``."""
-        line = self.file.line_of(self.keys) if self.file is not None else None
+        line = self.line
         return self.source if line is None else f"{self.source}:{line}"
 
     @property

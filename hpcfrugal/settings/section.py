@@ -77,15 +77,20 @@ def _problem(fault: Fault, tables: Iterable[str]) -> Problem:
     return Problem("", f"is not a setting of {section.what}", did_you_mean(written, known))
 
 
+def in_line_order(mistakes: Iterable[tuple[SettingOrigin, Problem]]) -> list[Problem]:
+    """The problems with their places, in the order of the lines."""
+    in_order = sorted(mistakes, key=lambda mistake: mistake[0].line or 0)
+    return [Problem(str(origin), problem.what, problem.hint) for origin, problem in in_order]
+
+
 def read_table(section: type[_N], table: NamedTable, problems: list[Problem]) -> _N | None:
     """The section that a table describes; None if it has mistakes, which are added to ``problems``."""
-    if "name" in table.values:
-        hint = "the name is in the table's header"
-        problems.append(Problem(str(table.origin.below("name")), f"is not a setting of {section.what}", hint))
     found, mistakes = check(section, {**table.values, "name": table.name})
-    for keys, problem in mistakes:
-        where = table.origin if keys == ("name",) else table.origin.below(*keys)
-        problems.append(Problem(str(where), problem.what, problem.hint))
+    places = [(table.origin if keys == ("name",) else table.origin.below(*keys), one) for keys, one in mistakes]
+    if "name" in table.values:
+        problem = Problem("", f"is not a setting of {section.what}", "the name is in the table's header")
+        places.append((table.origin.below("name"), problem))
+    problems += in_line_order(places)
     return found
 
 

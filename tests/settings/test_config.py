@@ -75,6 +75,12 @@ def test_all_mistakes_at_once(home: Path) -> None:
     assert "HPCFRUGAL_BACKEND: needs one of auto, slurm_cli, local" in text
 
 
+def test_mistakes_are_in_the_order_of_the_lines(home: Path) -> None:
+    environ = write(home, user='spol = "/x"\n[carbon]\npue = 0\nzon = "FR"\nzone = "a b"\n[site]\nspool = 1\n')
+    _, problems = read_config(environ)
+    assert [problem.where.rpartition(":")[0][-1] for problem in problems] == ["1", "3", "4", "5", "7"]
+
+
 def test_what_is_right_stays_in_force_beside_mistakes(home: Path) -> None:
     environ = write(home, user='[carbon]\nzone = "DE"\npue = 0.5\n', site="[carbon]\npue = 1.3\n")
     config, problems = read_config(environ)
