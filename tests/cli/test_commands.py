@@ -317,8 +317,8 @@ def test_doctor_reports_mistakes_in_the_settings_and_goes_on(box: Sandbox) -> No
     )
     shown, mistakes = of_settings(box, 3)
     assert mistakes == [
-        f"{file}:5: carbon.pue: needs a number from 1 to 10 (None)",
         f"{file}:2: bakend: is not a setting of hpcfrugal (did you mean backend?)",
+        f"{file}:5: carbon.pue: needs a number from 1 to 10 (None)",
         f"{file}:10: forecasts.own.url: must not hold credentials "
         "(name a file or an environment variable: token_file, password_env, ...)",
         f"{file}:6: queues.green.capacity: is missing (for example 40)",
