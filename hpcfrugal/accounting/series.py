@@ -48,6 +48,11 @@ class CumulativeSeries:
     def end_ns(self) -> int:
         return self.times_ns[-1]
 
+    @property
+    def rise(self) -> int:
+        """How much the counter rose in all."""
+        return self.values[-1] - self.values[0]
+
     def covers(self, start_ns: int, end_ns: int) -> bool:
         """Whether ``[start_ns, end_ns]`` lies between the first and the last point."""
         return self.start_ns <= start_ns and end_ns <= self.end_ns
@@ -81,17 +86,17 @@ class CumulativeSeries:
             raise ValueError("outside of the series")
         at, values = self.times_ns, self.values
         after = bisect_right(at, times_ns[0])
+        own = slice(after - 1, after - 1 + len(times_ns))
+        if tuple(times_ns) == at[own]:
+            return differences(values[own])
         found: list[int] = []
-        if tuple(times_ns) == at[after - 1 : after - 1 + len(times_ns)]:
-            found.extend(values[after - 1 : after - 1 + len(times_ns)])
-        else:
-            for instant_ns in times_ns:
-                while after < len(at) and at[after] <= instant_ns:
-                    after += 1
-                start_ns, value = at[after - 1], values[after - 1]
-                if start_ns != instant_ns:
-                    value += (values[after] - value) * (instant_ns - start_ns) // (at[after] - start_ns)
-                found.append(value)
+        for instant_ns in times_ns:
+            while after < len(at) and at[after] <= instant_ns:
+                after += 1
+            start_ns, value = at[after - 1], values[after - 1]
+            if start_ns != instant_ns:
+                value += (values[after] - value) * (instant_ns - start_ns) // (at[after] - start_ns)
+            found.append(value)
         return differences(found)
 
     def clip(self, start_ns: int, end_ns: int) -> CumulativeSeries | None:

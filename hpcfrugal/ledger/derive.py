@@ -113,7 +113,8 @@ def _measured(read: SessionReadings, totals: TotalsByName, problems: list[str]) 
         if not found:
             sums.reason = sums.reason or "no reading succeeded"
             continue
-        sums.note_readings(*((at_ns, session.wall_of(at_ns)) for at_ns in (found.times_ns[0], found.times_ns[-1])))
+        first_ns, last_ns = found.times_ns[0], found.times_ns[-1]
+        sums.note_readings((first_ns, session.wall_of(first_ns)), (last_ns, session.wall_of(last_ns)))
         curve = found.curve
         sums.note_curve(curve)
         is_read_on = session.read_before > 0  # only where every channel gave energy before
@@ -132,7 +133,8 @@ def _note_extremes(session: SidecarSession, index: int, sums: ChannelTotals) -> 
     """Peak power, and how often reads failed, the counter fell or was not read in time; None where it is not known."""
     if session.errors:
         sums.errors += session.errors[index]
-    sums.max_w = max((peak for peak in (sums.max_w, session.peak_w[index]) if peak is not None), default=None)
+    peak_w = session.peak_w[index]
+    sums.max_w = peak_w if sums.max_w is None or (peak_w is not None and peak_w > sums.max_w) else sums.max_w
     if session.resets is not None:
         sums.resets = (sums.resets or 0) + session.resets[index]
     if session.gaps is not None:
@@ -196,7 +198,7 @@ def _share(
         return None
     if sums.idle_power is not None:
         sums.idle_uj = (sums.idle_uj or 0) + sum(share.idle_uj)
-    if idle is not None and len(found) > 1 and 0 < curve.rise_uj <= idle.between(found.times_ns[0], found.times_ns[-1]):
+    if idle is not None and 0 < curve.rise_uj <= idle.rise:
         sums.reason = IDLE_TOO_HIGH  # the settings say that the node draws as much at rest as was read of it, or more
     measured_ns = curve.measured_ns if both is found else both.curve.measured_ns
     return EnergyCurve(both.instants, list(accumulate(share.energy_uj, initial=0)), measured_ns)

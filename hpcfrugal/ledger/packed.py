@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, starmap
 from typing import Any
 
 from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
@@ -191,7 +191,7 @@ def unpack(packed: PackedBuckets, energy_uj: int | None, width_s: int = BUCKET_S
         measured = [inside_ns or 0 for inside_ns in _all_within(starts_ns, first_wall_ns, last_wall_ns)]
     else:
         measured = _numbers(packed.bucket_measured_ns)
-    return [KnownBucket(*values) for values in zip(starts_s, energies, measured, strict=True)]
+    return list(starmap(KnownBucket, zip(starts_s, energies, measured, strict=True)))
 
 
 def _joined(

@@ -6,6 +6,7 @@ Pure functions of a job with its channels and sessions.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from hpcfrugal.accounting.attribution import Attribution
@@ -33,12 +34,20 @@ SCOPES_BETWEEN = " and "
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A component of a node of a job: its channels, and why a part of its energy is unknown or was unread for long."""
+    """A component of a node of a job: its channels, and why a part of its energy is unknown or was unread for long.
+
+    ``shares`` are the channels of which the job has a share by CPU time.
+    """
 
     node: str
     component: str
     channels: tuple[ChannelRow, ...]
     unknown: tuple[str, ...]
+    shares: tuple[ChannelRow, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shares = [one for one in self.channels if one.energy_uj is not None and one.attribution.is_share]
+        object.__setattr__(self, "shares", tuple(shares))
 
     @property
     def known(self) -> bool:
@@ -49,11 +58,6 @@ class Part:
     def complete(self) -> bool:
         """Whether no part of it is unknown. Shorter gaps only lower the coverage."""
         return self.known and not self.unknown
-
-    @property
-    def shares(self) -> list[ChannelRow]:
-        """The channels of which the job has a share by CPU time."""
-        return [one for one in self.channels if one.energy_uj is not None and one.attribution.is_share]
 
     @property
     def lacks_idle(self) -> bool:
@@ -148,9 +152,11 @@ def is_lacking(channel: ChannelRow | ChannelTotals) -> bool:
 
 def _unseen_cpu_time(job: JobRow) -> dict[str, str]:
     """Why some of the job's CPU time was not seen, by the nodes of which it has a share by that."""
-    seen = whole_nodes(job) | divided_by_agents(job)
-    reasons = ((session.node, session.use_reasons.get("cpu_time")) for session in job.sessions)
-    return {node: reason for node, reason in reasons if reason is not None and node not in seen}
+    reasons = [
+        (session.node, session.use_reasons["cpu_time"]) for session in job.sessions if "cpu_time" in session.use_reasons
+    ]
+    seen = whole_nodes(job) | divided_by_agents(job) if reasons else set()
+    return {node: reason for node, reason in reasons if node not in seen}
 
 
 def divided_by_agents(job: JobRow) -> set[str]:

@@ -204,6 +204,11 @@ class SessionReadings:
         return self.header.wall_ns - self.header.boottime_ns
 
     @cached_property
+    def record_times_ns(self) -> tuple[int, ...]:
+        """When the records were written, since boot."""
+        return tuple(self.session.boottime_ns)
+
+    @cached_property
     def from_records(self) -> Instants:
         """The times of the records."""
         offset_ns = self._offset_ns
@@ -238,7 +243,7 @@ class SessionReadings:
         else:
             found = Readings(
                 self.from_records,
-                session.boottime_ns,
+                self.record_times_ns,
                 energies_uj,  # type: ignore[arg-type]
                 measured_ns,
                 self.cpu_from_records,

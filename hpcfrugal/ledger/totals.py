@@ -58,14 +58,14 @@ class JobEnergy:
         self._last_ns = max((one.last_wall_ns for one in own if one.last_wall_ns is not None), default=0)
         is_steady = job.is_accounted_alone and not any(one.quality == "measured" for one in own)
         width_s = _STEADY_S if of_days and is_steady else BUCKET_S
-        self._buckets = {
-            (one.node, one.channel): [(*self._span_of(bucket), bucket) for bucket in one.buckets_of(width_s)]
-            for one in own
-        }
+        self._buckets: dict[tuple[str, str], list[tuple[int, KnownBucket]]] = {}
         energies_uj: dict[tuple[int, int, tuple[str, str, str]], int] = {}
         for one in own:
             of = one.node, one.component, one.quality
-            for start_ns, end_ns, bucket in self._buckets[one.node, one.channel]:
+            buckets = self._buckets[one.node, one.channel] = []
+            for bucket in one.buckets_of(width_s):
+                start_ns, end_ns = self._span_of(bucket)
+                buckets.append((start_ns, bucket))
                 span = start_ns, end_ns, of
                 energies_uj[span] = energies_uj.get(span, 0) + bucket.energy_uj
         pieces = [
@@ -74,10 +74,9 @@ class JobEnergy:
         ]
         self.pieces = tuple(sorted(pieces, key=itemgetter(0)))
 
-    def buckets_of(self, channel: ChannelRow) -> Iterator[tuple[int, KnownBucket]]:
+    def buckets_of(self, channel: ChannelRow) -> Sequence[tuple[int, KnownBucket]]:
         """The buckets of a channel that counts, each with the instant from which on it was drawn."""
-        for start_ns, _, bucket in self._buckets[channel.node, channel.channel]:
-            yield start_ns, bucket
+        return self._buckets[channel.node, channel.channel]
 
     def _span_of(self, bucket: KnownBucket) -> tuple[int, int]:
         """When the energy of a bucket was drawn.

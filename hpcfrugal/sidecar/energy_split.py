@@ -71,7 +71,7 @@ def divide_energy(
     if {len(column) for use in uses for column in use if column} - {len(energy_uj)}:
         raise ValueError("columns of different lengths")
     nothing = [0] * len(energy_uj)
-    idle_uj = None if idle_uj is None else list(map(min, energy_uj, idle_uj))
+    idle_uj = None if idle_uj is None else _at_most(energy_uj, idle_uj)
     dynamic_uj = energy_uj if idle_uj is None else list(map(sub, energy_uj, idle_uj))
     busy_us = _most(node_busy_us, [cpu_us for cpu_us, _ in uses if cpu_us is not None])
     held = [cpus for _, cpus in uses if cpus] if idle_uj is not None and any(idle_uj) else []
@@ -95,6 +95,11 @@ def _most(node: Column, jobs: Sequence[Column]) -> Column:
         return node
     total = jobs[0] if len(jobs) == 1 else list(map(sum, zip(*jobs)))  # noqa: B905
     return node if all(map(ge, node, total)) else list(map(max, node, total))
+
+
+def _at_most(limits: Column, values: Column) -> Column:
+    """Values, or their limits where these are less: nowhere in most columns, which is faster to find out."""
+    return values if all(map(ge, limits, values)) else list(map(min, limits, values))
 
 
 def _parts(wholes: Column, parts: Column, totals: Column) -> list[int]:
@@ -121,7 +126,7 @@ def divide_idle(idle_uj: Column, read_uj: Sequence[Column], channels: int) -> li
     *upto_uj, totals_uj = accumulate(read_uj, lambda done, energies: list(map(add, done, energies)))
     if len(read_uj) < channels:
         idle_uj = [idle * len(read_uj) // channels for idle in idle_uj]
-    given_uj = list(map(min, idle_uj, totals_uj))
+    given_uj = _at_most(totals_uj, idle_uj)
     # Differences of a rounded running sum: each is its exact value rounded up or down, and their sum is the whole.
     edges = [*(_parts(given_uj, done, totals_uj) for done in upto_uj), given_uj]
     return [edges[0], *(list(map(sub, after, before)) for before, after in zip(edges, edges[1:]))]  # noqa: B905, RUF007
