@@ -454,15 +454,15 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     )
 
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-"""``json.dumps`` would make an encoder for each value."""
+json_text = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+"""The text of a JSON column. ``json.dumps`` would make an encoder for each value."""
 
 
 def _json_column(read: Read, write: Convert | None) -> tuple[Convert, Convert]:
     """Values other than numbers and text are JSON in their column. Raises as ``json.loads``, and ``InvalidValue``."""
 
     def to_sql(value: Any) -> str:
-        return _encode(value if write is None else write(value))
+        return json_text(value if write is None else write(value))
 
     return to_sql, lambda text: read(json.loads(text), [])
 

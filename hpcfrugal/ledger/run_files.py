@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from hpcfrugal.core.record import codec
+from hpcfrugal.core.record import codec, json_text
 from hpcfrugal.core.safe_read import FileState
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.connection import LedgerConnection
@@ -226,7 +226,7 @@ class RunFiles:
                 if document is not None:
                     document = {key: value for key, value in document.items() if key not in ("job_id", "restart")}
             folded[name] = document
-        return _encode(folded)
+        return json_text(folded)
 
     def _kept(self, row: FileRow) -> dict[str, Any] | None:
         """What is kept of a document of a sealed run."""
@@ -238,11 +238,8 @@ class RunFiles:
         return codec(type(document)).write(document)
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
-
-
 def _place(row: FileRow, job: JobKey | None) -> tuple[str, JobKey | str | None]:
-    """What tells the file of a job apart from others of its run: for which job it is, or its name."""
+    """The kind of a file, and the job that it is for or else its name: no other file of the run has the same."""
     return row.kind, row.name if row.kind in _OF_NODES else job
 
 
