@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ from hpcfrugal.core.directories import data_dir
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
 from hpcfrugal.core.format import NONE, rough_percent, timespan
 from hpcfrugal.core.lock import LockHeld, take_lock
+from hpcfrugal.core.stop import END, stop_noted
 from hpcfrugal.core.text import plain
 from hpcfrugal.core.time import iso
 from hpcfrugal.core.user import user_name
@@ -142,11 +141,7 @@ def queue_run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, 
         return
     config = load_config()
     wanted = _queues(config, names)
-    stop = threading.Event()
-    if not once:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-    with _alone(once=once):
+    with _alone(once=once), stop_noted(*(() if once else END)) as stop:
         while True:
             pause_s = every.total_seconds()
             try:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -63,6 +61,7 @@ def log_power(name: str, once: bool, interval: float | None, nodes: tuple[str, .
     hpcfrugal site power bmc             on a machine in the management network, for all nodes
     """
     from hpcfrugal.core.format import count
+    from hpcfrugal.core.stop import END, stop_noted
     from hpcfrugal.core.text import plain
     from hpcfrugal.meters.agent import Agent
     from hpcfrugal.meters.powerlog import LoggedMeter
@@ -91,11 +90,9 @@ def log_power(name: str, once: bool, interval: float | None, nodes: tuple[str, .
             for node, power_w in readings.items():
                 echo(f"{plain(node)} {power_w:g} W")
         sys.exit(0 if len(readings) == len(agent.nodes) else 1)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    log(f"{count(len(agent.nodes), 'node')} into {found.log}")
-    agent.run(interval or found.terms.step_ns / 1e9, stop)
+    with stop_noted(*END) as stop:
+        log(f"{count(len(agent.nodes), 'node')} into {found.log}")
+        agent.run(interval or found.terms.step_ns / 1e9, stop.wait)
     found.close()
 
 

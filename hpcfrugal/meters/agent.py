@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,8 +30,9 @@ class Agent:
             found = {node: self._keep(node, future) for node, future in futures.items()}
         return {node: power_w for node, power_w in found.items() if power_w is not None}
 
-    def run(self, interval_s: float, stop: threading.Event) -> None:
-        """Read every node each ``interval_s`` until ``stop``. A node with a request still running is skipped."""
+    def run(self, interval_s: float, wait: Callable[[float], bool]) -> None:
+        """Read every node each ``interval_s`` until ``wait``, which sleeps for so many seconds at most, returns true.
+        A node with a request still running is skipped."""
         asked: dict[str, Future[tuple[int, float]]] = {}
         pool = ThreadPoolExecutor(min(_THREADS, len(self.nodes)))
         next_s = time.monotonic()
@@ -45,7 +45,7 @@ class Agent:
                 while time.monotonic() < next_s:
                     self._take(asked)
                     pause_s = min(0.2, interval_s / 4) if asked else next_s - time.monotonic()
-                    if stop.wait(max(0.0, pause_s)):
+                    if wait(max(0.0, pause_s)):
                         return
                 self._take(asked)
         finally:

@@ -6,16 +6,15 @@ import os
 import re
 import shutil
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
+from hpcfrugal.core.stop import StopRequest, stop_noted
 from hpcfrugal.core.text import printable
 from hpcfrugal.core.time import instant_ns
 from hpcfrugal.core.user import user_name
@@ -62,9 +61,9 @@ def submit_all(
     at_once = 1 if ordered else min(backend.submits_at_once, len(jobs))
     done: dict[str, SubmittedJob] = {}
     failed: dict[str, HpcfrugalError] = {}
-    stop: list[BaseException] = []
-    with _interrupt_noted(stop):
-        for job, outcome in _outcomes(handover.submit, jobs, at_once, stop):
+    # An interrupt is not raised in the middle of a submission.
+    with stop_noted(signal.SIGINT) as interrupt:
+        for job, outcome in _outcomes(handover.submit, jobs, at_once, interrupt):
             if isinstance(outcome, HpcfrugalError):
                 failed[job.run_id] = outcome
                 continue
@@ -77,8 +76,8 @@ def submit_all(
         error = failed[first.run_id]
         if len(jobs) > 1:
             failed[first.run_id].name_place(printable(str(first.source)))
-    elif stop:
-        error = stop[0]
+    elif interrupt.requested:
+        error = KeyboardInterrupt()
     if error is not None:
         if len(jobs) > 1:
             error.add_note(_what_became([job for job in jobs if job is not first], done, failed))
@@ -86,44 +85,24 @@ def submit_all(
     return [done[job.run_id] for job in jobs]
 
 
-@contextmanager
-def _interrupt_noted(stop: list[BaseException]) -> Iterator[None]:
-    """Within the block the first Ctrl-C is put into ``stop``, and not raised in the middle of a submission; a second
-    one is as always. (The handler must not set an Event: it may interrupt this thread while that holds its lock.)
-    """
-    usual = signal.getsignal(signal.SIGINT)
-    if usual is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def note(number: int, _: object) -> None:
-        stop.append(KeyboardInterrupt())
-        signal.signal(signal.SIGINT, usual)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
-
-
 def _outcomes(
-    submit: Callable[[Prepared], SubmittedJob], jobs: Sequence[Prepared], at_once: int, stop: list[BaseException]
+    submit: Callable[[Prepared], SubmittedJob], jobs: Sequence[Prepared], at_once: int, interrupt: StopRequest
 ) -> Iterator[tuple[Prepared, SubmittedJob | HpcfrugalError]]:
-    """What became of each job, in their order, until there is something in ``stop``, as when one is refused; then of
-    those that were being submitted.
+    """What became of each job, in their order, until one is refused or an interrupt comes; then of those that were
+    being submitted.
     """
+    refused: list[HpcfrugalError] = []
 
     def attempt(job: Prepared) -> SubmittedJob | HpcfrugalError:
         try:
             return submit(job)
         except HpcfrugalError as error:
-            stop.append(error)
+            refused.append(error)
             return error
 
     if at_once <= 1:
         for job in jobs:
-            if stop:
+            if refused or interrupt.requested:
                 return
             yield job, attempt(job)
         return
@@ -137,7 +116,7 @@ def _outcomes(
         while running:
             job, future = running.popleft()
             outcome = future.result()
-            if not stop:
+            if not (refused or interrupt.requested):
                 running.extend((following, pool.submit(attempt, following)) for following in islice(waiting, 1))
             yield job, outcome
 

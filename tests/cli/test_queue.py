@@ -546,8 +546,7 @@ def test_after_a_failure_the_next_round_is_in_half_a_minute(
     monkeypatch.setattr(queue_module, "_queues", lambda *_: [])
     monkeypatch.setattr(queue_module, "_alone", lambda *, once: nullcontext())
     monkeypatch.setattr(queue_module, "_one_round", one_round)
-    monkeypatch.setattr(queue_module, "signal", SimpleNamespace(SIGTERM=15, SIGINT=2, signal=lambda *_: None))
-    monkeypatch.setattr(queue_module, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=wait)))
+    monkeypatch.setattr(queue_module, "stop_noted", lambda *_: nullcontext(SimpleNamespace(wait=wait)))
     run = queue_module.queue_run.callback
     assert run is not None
     run((), once=False, every=timedelta(seconds=every_s), unit=False, as_json=False)

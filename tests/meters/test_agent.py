@@ -109,7 +109,7 @@ def test_a_bmc_that_hangs_does_not_delay_the_others(log: Path) -> None:
     source.hang["n2"] = threading.Event()
     stop = threading.Event()
     agent = Agent(source, ["n1", "n2"], lambda _: None)
-    thread = threading.Thread(target=agent.run, args=(0.1, stop))
+    thread = threading.Thread(target=agent.run, args=(0.1, stop.wait))
     thread.start()
     until = time.monotonic() + 10
     while source.calls.count("n1") < 4 and time.monotonic() < until:
