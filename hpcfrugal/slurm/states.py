@@ -21,8 +21,8 @@ from hpcfrugal.slurm.executions import created_at, is_given_up, known_attempts, 
 from hpcfrugal.slurm.job_ids import is_job_id
 from hpcfrugal.slurm.stored_runs import StoredRun, stored_runs
 from hpcfrugal.spool import RunDir, write_json_atomic
-from hpcfrugal.spool.documents import document_json
 from hpcfrugal.spool.job_state import JobState, is_over
+from hpcfrugal.spool.json_document import document_json
 
 GONE_AFTER_DAYS = 7
 """A job that Slurm does not know so long after its submission is not asked for again: a waiting or running job is

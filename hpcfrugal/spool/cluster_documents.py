@@ -11,15 +11,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar
 
 from hpcfrugal.core.files import write_json_atomic
 from hpcfrugal.core.quick import dataclass
-from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, InvalidRecord, Range, codec
-from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object
+from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, Range
+from hpcfrugal.core.safe_read import FileState, UnsafeFile
 from hpcfrugal.core.units import expand_nodelist
 from hpcfrugal.spool.foldered import FolderedFiles, OnSkip
-from hpcfrugal.spool.layout import CLUSTERS_DIR, SPOOL_SCHEMA, decode_node, encode_node, own_folder
+from hpcfrugal.spool.json_document import document_json, read_valid, refuse
+from hpcfrugal.spool.layout import CLUSTERS_DIR, decode_node, encode_node, own_folder
 
 _FILES = FolderedFiles(
     re.compile(r"[A-Za-z0-9%_-][A-Za-z0-9._%-]*"),
@@ -195,7 +196,7 @@ def store_cluster_document(spool_root: Path, document: ClusterDocument) -> Path:
     """Keep a document in place of the one before. Raises ``OSError``."""
     path = _path(spool_root, type(document), document.cluster)
     own_folder(spool_root, CLUSTERS_DIR, path.parent.name)
-    write_json_atomic(path, {"schema": SPOOL_SCHEMA, **codec(cast(type[Any], type(document))).write(document)})
+    write_json_atomic(path, document_json(document))
     return path
 
 
@@ -211,17 +212,9 @@ def stored_cluster_document(spool_root: Path, kind: type[_D], cluster: str) -> _
 
 def read_cluster_document(path: Path, owner_uid: int) -> tuple[ClusterDocument, FileState]:
     """Read one of ``owner_uid``. Raises ``UnsafeFile``: one that is wrong anywhere does not count."""
-    content, state = read_object(path, owner_uid)
-    if content.get("schema") != SPOOL_SCHEMA or isinstance(content.get("schema"), bool):
-        raise UnsafeFile(f"has schema {str(content.get('schema'))[:40]}, this program reads {SPOOL_SCHEMA}")
-    problems: list[str] = []
-    try:
-        document: ClusterDocument = codec(_KINDS[path.stem]).read(content, problems)
-        problems += _wrong_nodes(document)
-    except InvalidRecord as refused:
-        raise UnsafeFile(f"is not valid: {refused}") from None
-    if problems:
-        raise UnsafeFile(f"is not valid: {problems[0]}")
+    kind: type[ClusterDocument] = _KINDS[path.stem]
+    document, state = read_valid(kind, path, owner_uid)
+    refuse(list(_wrong_nodes(document)))
     if document.cluster != decode_node(path.parent.name):
         raise UnsafeFile("is of another cluster than its folder")
     return document, state

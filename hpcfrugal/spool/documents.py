@@ -1,6 +1,6 @@
 """The small JSON files of a run directory: what was requested, what it became, how it ended, what Slurm reports.
 
-Each is one record, of which ``document_json`` makes the content of the file. A reader raises ``UnsafeFile`` where the
+Each is one record. A reader raises ``UnsafeFile`` where the
 file as a whole does not count and otherwise returns the record with a list of the fields that were wrong (and have
 their defaults). The sidecar's log is here too, for its last line.
 """
@@ -17,14 +17,15 @@ from typing import Annotated, Any, Protocol, TypeVar
 from hpcfrugal.core.files import write_json_atomic
 from hpcfrugal.core.host import host_name
 from hpcfrugal.core.quick import dataclass
-from hpcfrugal.core.record import DROP_INVALID, InvalidRecord, IsoTime, Key, Range, UnixTime, codec
-from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, read_object, read_tail
+from hpcfrugal.core.record import DROP_INVALID, IsoTime, Key, Range, UnixTime
+from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, read_tail
 from hpcfrugal.core.text import clean_text, plain
 from hpcfrugal.core.time import instant_ns
 from hpcfrugal.core.user import owner_name, user_name
 from hpcfrugal.core.version import __version__
 from hpcfrugal.spool.job_state import JobState
-from hpcfrugal.spool.layout import SPOOL_SCHEMA, JobKey, RunDir
+from hpcfrugal.spool.json_document import document_json, read_record
+from hpcfrugal.spool.layout import JobKey, RunDir
 
 MAX_LOG_CHARACTERS = 300
 """So much of a log's last line is kept."""
@@ -213,13 +214,7 @@ class _OfJob(Protocol):
     def restart(self) -> int: ...
 
 
-_D = TypeVar("_D", bound=Document)
 _J = TypeVar("_J", bound=_OfJob)
-
-
-def document_json(document: Document) -> dict[str, Any]:
-    """The content of the file that holds ``document``."""
-    return {"schema": SPOOL_SCHEMA, **codec(type(document)).write(document)}
 
 
 def write_document(path: Path, document: Document) -> None:
@@ -245,7 +240,7 @@ def own_run(run_id: str, created_at: datetime, backend: str, spec: dict[str, Any
 
 def read_run(path: StrPath, owner_uid: int) -> tuple[RunDocument, FileState, list[str]]:
     """Read ``run.json``; its uid must be the owner of the directory, else nothing in it counts."""
-    document, state, problems = _read(RunDocument, path, owner_uid)
+    document, state, problems = read_record(RunDocument, path, owner_uid)
     if document.uid != owner_uid:
         raise UnsafeFile(f"has uid {document.uid}, but the directory belongs to uid {owner_uid}")
     if document.run_id != os.path.basename(os.path.dirname(path)):
@@ -258,12 +253,12 @@ def read_run(path: StrPath, owner_uid: int) -> tuple[RunDocument, FileState, lis
 
 def read_labels(path: StrPath, owner_uid: int) -> tuple[LabelsDocument, FileState, list[str]]:
     """Read ``labels.json``."""
-    return _read(LabelsDocument, path, owner_uid)
+    return read_record(LabelsDocument, path, owner_uid)
 
 
 def read_submitted(path: StrPath, owner_uid: int) -> tuple[SubmittedDocument, FileState, list[str]]:
     """Read ``submitted.json``; it does not count without a job id."""
-    document, state, problems = _read(SubmittedDocument, path, owner_uid)
+    document, state, problems = read_record(SubmittedDocument, path, owner_uid)
     if re.fullmatch(r"[A-Za-z0-9_+-]{1,64}", document.job_id) is None:
         raise UnsafeFile("has no valid job id")
     return document, state, problems
@@ -271,22 +266,22 @@ def read_submitted(path: StrPath, owner_uid: int) -> tuple[SubmittedDocument, Fi
 
 def read_local(path: StrPath, owner_uid: int) -> tuple[LocalDocument, FileState, list[str]]:
     """Read ``local.json``."""
-    return _read(LocalDocument, path, owner_uid)
+    return read_record(LocalDocument, path, owner_uid)
 
 
 def read_end(path: StrPath, owner_uid: int, job: JobKey) -> tuple[EndDocument, FileState, list[str]]:
     """Read the end document of ``job``."""
-    return _of_job(job, _read(EndDocument, path, owner_uid))
+    return _of_job(job, read_record(EndDocument, path, owner_uid))
 
 
 def read_slurm(path: StrPath, owner_uid: int, job: JobKey) -> tuple[JobState, FileState, list[str]]:
     """Read what Slurm reported of ``job``."""
-    return _of_job(job, _read(JobState, path, owner_uid))
+    return _of_job(job, read_record(JobState, path, owner_uid))
 
 
 def read_nodes(path: StrPath, owner_uid: int, job: JobKey) -> tuple[NodesDocument, FileState, list[str]]:
     """Read the facts of the nodes of ``job``."""
-    return _of_job(job, _read(NodesDocument, path, owner_uid))
+    return _of_job(job, read_record(NodesDocument, path, owner_uid))
 
 
 def read_log(path: StrPath, owner_uid: int) -> tuple[str | None, FileState]:
@@ -301,18 +296,6 @@ def read_log(path: StrPath, owner_uid: int) -> tuple[str | None, FileState]:
     reasons = (text for text in lines if not _END_OF_THE_JOB.match(text))
     last = next(reasons, lines[0] if lines else None)
     return None if last is None else plain(last, MAX_LOG_CHARACTERS), FileState.of(status)
-
-
-def _read(kind: type[_D], path: StrPath, owner_uid: int) -> tuple[_D, FileState, list[str]]:
-    data, state = read_object(path, owner_uid)
-    schema = data.get("schema")
-    if schema != SPOOL_SCHEMA or isinstance(schema, bool):
-        raise UnsafeFile(f"has schema {str(schema)[:40]}, this program reads {SPOOL_SCHEMA}")
-    problems: list[str] = []
-    try:
-        return codec(kind).read(data, problems), state, problems
-    except InvalidRecord as refused:
-        raise UnsafeFile(f"is not valid: {refused}") from None
 
 
 def _of_job(job: JobKey, found: tuple[_J, FileState, list[str]]) -> tuple[_J, FileState, list[str]]:

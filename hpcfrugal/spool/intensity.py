@@ -21,10 +21,11 @@ from typing import Annotated, Any, TypeVar
 from hpcfrugal.core.carbon_signal import MAX_G_PER_KWH, SIGNALS
 from hpcfrugal.core.files import write_json_atomic
 from hpcfrugal.core.quick import dataclass
-from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, InvalidRecord, Range, codec
+from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, Range, codec
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object
 from hpcfrugal.spool.foldered import FolderedFiles, OnSkip
-from hpcfrugal.spool.layout import INTENSITY_DIR, SPOOL_SCHEMA, encode_node, own_folder
+from hpcfrugal.spool.json_document import check_schema, document_json, record_in, refuse
+from hpcfrugal.spool.layout import INTENSITY_DIR, encode_node, own_folder
 
 _FILES = FolderedFiles(
     re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])"),
@@ -94,8 +95,7 @@ def intensity_files(spool_root: Path, on_skip: OnSkip | None = None) -> list[Pat
 def read_intensities(path: Path, owner_uid: int) -> tuple[IntensityFile, FileState]:
     """Read one file of ``owner_uid``. Raises ``UnsafeFile``: a file that is wrong anywhere counts nowhere."""
     content, state = read_object(path, owner_uid)
-    if content.get("schema") != SPOOL_SCHEMA or isinstance(content.get("schema"), bool):
-        raise UnsafeFile(f"has schema {str(content.get('schema'))[:40]}, this program reads {SPOOL_SCHEMA}")
+    check_schema(content)
     source = _checked(IntensitySource, content)
     if source.signal not in SIGNALS:
         raise UnsafeFile(f"has the signal {source.signal[:40]!r}, known are {', '.join(SIGNALS)}")
@@ -116,12 +116,8 @@ def read_intensities(path: Path, owner_uid: int) -> tuple[IntensityFile, FileSta
 def _checked(record: type[_T], content: Mapping[str, Any]) -> _T:
     """The record in ``content``, all of which has to be valid. Raises ``UnsafeFile``."""
     problems: list[str] = []
-    try:
-        found = codec(record).read(content, problems)
-    except InvalidRecord as refused:
-        raise UnsafeFile(f"is not valid: {refused}") from None
-    if problems:
-        raise UnsafeFile(f"is not valid: {problems[0]}")
+    found = record_in(record, content, problems)
+    refuse(problems)
     return found
 
 
@@ -192,8 +188,7 @@ def _read_own(path: Path) -> list[KnownIntensity]:
 def _document(source: IntensitySource, intervals: Iterable[KnownIntensity]) -> dict[str, Any]:
     columns = codec(KnownIntensity).columns
     rows = [[getattr(known, name) for name in columns] for known in intervals]
-    head = {"schema": SPOOL_SCHEMA, **codec(IntensitySource).write(source)}
-    return {**head, "columns": list(columns), "intervals": rows}
+    return {**document_json(source), "columns": list(columns), "intervals": rows}
 
 
 def overlaid(old: Sequence[KnownIntensity], new: Sequence[KnownIntensity]) -> list[KnownIntensity]:

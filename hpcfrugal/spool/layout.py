@@ -50,12 +50,15 @@ USERS_DIR = "users"
 CLUSTERS_DIR = "clusters"
 """Beside the months of runs too: what is known of each cluster beside its jobs."""
 
+METERS_DIR = "meters"
+"""Beside them too: what power meters read of whole nodes by day."""
+
 LEDGER_DIR, PUBLISHED_DIR = "ledger", "published"
 """In a site's spool too, by `site init`: the site's ledger, and those that users get."""
 
 _OTHER_DIRS = (
     *(INTENSITY_DIR, ACCOUNTING_DIR, SIDECAR_DIR, AGENTS_DIR, USERS_DIR, CLUSTERS_DIR),
-    *(LEDGER_DIR, PUBLISHED_DIR),
+    *(METERS_DIR, LEDGER_DIR, PUBLISHED_DIR),
 )
 
 NameKind = Literal["run", "labels", "submitted", "samples", "end", "slurm", "nodes", "meter", "script", "log", "pid"]

@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_agent import FakeAgent
 from fake_spool import SECOND, START_NS
+from meter_server import MeterServer, prometheus
 from sandbox import Sandbox
 
 from hpcfrugal.meters.powerlog import log_file
@@ -141,3 +143,76 @@ def test_of_all_time_meters_are_not_asked_for_days_before_the_ledgers_first(site
     metered(site, MIDNIGHT_NS - 1000 * DAY_NS)
     found: dict[str, Any] = json.loads(site.ok("site", "closure", "--since", "all", "--json"))
     assert {node["node"]: [day["day"] for day in node["days"]] for node in found["nodes"]} == {"n1": [DAY], "n2": [DAY]}
+
+
+@pytest.fixture
+def server() -> Iterator[MeterServer]:
+    """A Prometheus that has 200 W of n1 and n3 each 60 s, and nothing of n2."""
+    made = MeterServer()
+    prometheus(made, lambda node, at_s: 200.0, step_s=60, nodes=("n1", "n3"))
+    yield made
+    made.close()
+
+
+def by_server(box: Sandbox, server: MeterServer, query: str = 'watts{instance=~"{nodes}"}') -> None:
+    nodes = 'nodes = "n[1-3]"\nnode_label = "instance"\nstep = "60 s"'
+    box.settings(f'[meters.pdu]\nkind = "prometheus"\nurl = "{server.url}"\nquery = \'{query}\'\n{nodes}\n')
+
+
+def test_a_meter_is_asked_once_about_a_day_that_is_over(site: Sandbox, server: MeterServer) -> None:
+    by_server(site, server)
+    period = ("site", "closure", "--since", "2026-11-20", "--until", DAY, "--json")
+    first = json.loads(site.ok(*period))
+    days = {node["node"]: {day["day"]: day["meter_uj"] for day in node["days"]} for node in first["nodes"]}
+    whole = 200 * 86_400 * 10**6
+    assert days["n1"] == days["n3"] == {"2026-11-20": whole, DAY: whole}
+    asked = len(server.asked)
+    assert asked == 2
+    assert json.loads(site.ok(*period))["nodes"] == first["nodes"]
+    assert len(server.asked) == asked
+    # one more day, and not the others
+    site.ok("site", "closure", "--since", "2026-11-19", "--until", DAY, "--json")
+    assert len(server.asked) == asked + 1
+    assert json.loads(site.ok(*period, "--refresh"))["nodes"] == first["nodes"]
+    assert len(server.asked) == asked + 3
+    # a node that nobody asked about, and another source
+    site.ok(*period, "--node", "n1")
+    assert len(server.asked) == asked + 3
+    by_server(site, server, 'other_watts{instance=~"{nodes}"}')
+    site.ok(*period)
+    assert len(server.asked) == asked + 5
+
+
+def test_what_is_kept_of_a_meter_counts_while_it_does_not_answer(site: Sandbox, server: MeterServer) -> None:
+    by_server(site, server)
+    period = ("site", "closure", "--since", "2026-11-20", "--until", DAY, "--json")
+    first = json.loads(site.ok(*period))
+    server.routes.clear()
+    again = site.run("site", "closure", "--since", "2026-11-19", "--until", DAY, "--json")
+    assert json.loads(again.out)["nodes"] == first["nodes"]
+    assert again.err.count("meter pdu: ") == 1
+
+
+def test_a_file_of_readings_that_is_wrong_is_named_and_stays(site: Sandbox, server: MeterServer) -> None:
+    by_server(site, server)
+    period = ("site", "closure", "--since", DAY, "--until", DAY, "--json")
+    first = json.loads(site.ok(*period))
+    (path,) = site.home.glob(f"**/meters/pdu/{DAY}.json")
+    content = json.loads(path.read_text())
+    content["nodes"][0]["energy_uj"].pop()
+    path.write_text(json.dumps(content))
+    again = site.run(*period)
+    assert json.loads(again.out)["nodes"] == first["nodes"]
+    assert f"{path} is not valid: nodes: n1 has not 288 steps" in " ".join(again.err.split())
+    assert json.loads(path.read_text()) == content
+
+
+def test_where_readings_cannot_be_kept_the_meter_is_asked_each_time(site: Sandbox, server: MeterServer) -> None:
+    by_server(site, server)
+    path = site.home / ".local/share/hpcfrugal/spool/meters"
+    path.write_text("")
+    for number in (1, 2):
+        found = site.run("site", "closure", "--since", "2026-11-20", "--until", DAY, "--json")
+        assert len(json.loads(found.out)["nodes"]) == 3
+        assert " ".join(found.err.split()).count("readings cannot be kept, so it is asked each time") == 1
+        assert len(server.asked) == 2 * number
