@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from functools import cached_property
 from itertools import accumulate
-from operator import gt, le
+from operator import le
 
 from hpcfrugal.accounting.series import differences
 from hpcfrugal.core.quick import dataclass
@@ -44,7 +44,7 @@ class Instants:
         """The starts of buckets; for each the position (reading before, ns after it, ns to the next reading) from which
         on it counts; and how often there are two buckets between neighbours."""
         times_ns, last = self.times_ns, len(self.times_ns) - 1
-        if any(map(gt, times_ns, times_ns[1:])):
+        if min(self.lengths_ns, default=0) < 0:
             raise ValueError("readings out of order")
         starts: list[int] = []
         positions: list[tuple[int, int, int]] = []

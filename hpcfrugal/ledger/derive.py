@@ -12,7 +12,6 @@ from itertools import accumulate
 from hpcfrugal.accounting.attribution import JobUse, NodeIntervals, split_node
 from hpcfrugal.accounting.buckets import EnergyCurve
 from hpcfrugal.accounting.model import Tdp, TdpTable
-from hpcfrugal.accounting.series import differences
 from hpcfrugal.ledger.channel_totals import ChannelTotals, NodeTotals, SumsBefore, TotalsByName
 from hpcfrugal.ledger.fallbacks import Fallbacks
 from hpcfrugal.ledger.readings import Allocation, Readings, SessionReadings, idle_power_text
@@ -181,24 +180,24 @@ def _share(
     if held.cpus is not None and held.node_cpus is not None:
         sums.idle_power = idle_power
     both = found.usable
-    if len(both) < 2 <= len(found):
+    if both.cpu.steps is None or len(both) < 2 <= len(found):
         return None
     alloc_cpus, node_cpus = held.idle_cpus
-    energies_uj = differences(both.energy_uj)
+    intervals = len(both.rises_uj)
     job_us, busy_us = both.cpu.steps
     node = NodeIntervals(
-        energies_uj,
+        both.rises_uj,
         busy_us,
-        [node_cpus] * len(energies_uj),
-        None if idle is None else idle.rises(both.times_ns),
+        [node_cpus] * intervals,
+        None if idle is None else idle.rises_uj(both.times_ns),
     )
-    use = JobUse(job_us, [alloc_cpus] * len(energies_uj) if alloc_cpus else ())
+    use = JobUse(job_us, [alloc_cpus] * intervals if alloc_cpus else ())
     (share,) = split_node(node, [use]).shares
     if share is None:
         return None
     if sums.idle_power is not None:
         sums.idle_uj = (sums.idle_uj or 0) + sum(share.idle_uj)
-    if idle is not None and 0 < curve.rise_uj <= idle.rise:
+    if idle is not None and 0 < curve.rise_uj <= idle.rise_uj:
         sums.reason = IDLE_TOO_HIGH  # the settings say that the node draws as much at rest as was read of it, or more
     measured_ns = curve.measured_ns if both is found else both.curve.measured_ns
     return EnergyCurve(both.instants, list(accumulate(share.energy_uj, initial=0)), measured_ns)

@@ -29,7 +29,7 @@ def readings_of(read: SessionReadings, job: AttemptName) -> Iterator[tuple[int, 
             measured=measured,
             job_cpu=CumulativeSeries.of(both.times_ns, both.cpu.job_us),  # type: ignore[arg-type]
             node_busy=CumulativeSeries.of(both.times_ns, both.cpu.node_busy_us),  # type: ignore[arg-type]
-            idle=idle,
+            idle=None if idle is None else idle.series,
             alloc_cpus=alloc_cpus,
             node_cpus=node_cpus,
         )

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import field
 from functools import cached_property
 from itertools import accumulate, chain, pairwise
-from operator import le
 
 from hpcfrugal.accounting.attribution import Attribution, attribution_of
 from hpcfrugal.accounting.buckets import EnergyCurve, Instants
@@ -74,17 +74,12 @@ class CpuTimes:
         self.job_us, self.node_busy_us = job_us, node_busy_us
 
     @cached_property
-    def rise(self) -> bool:
-        """Whether both are known at each reading, and never fall."""
-        return not any(
-            None in column or not all(map(le, column, column[1:]))  # type: ignore[arg-type]
-            for column in (self.job_us, self.node_busy_us)
-        )
-
-    @cached_property
-    def steps(self) -> tuple[list[int], list[int]]:
-        """How much both rise from each reading to the next, where they ``rise``."""
-        return differences(self.job_us), differences(self.node_busy_us)  # type: ignore[arg-type]
+    def steps(self) -> tuple[list[int], list[int]] | None:
+        """How much both rise from each reading to the next; None where one is not known at a reading, or falls."""
+        if None in self.job_us or None in self.node_busy_us:
+            return None
+        steps = differences(self.job_us), differences(self.node_busy_us)  # type: ignore[arg-type]
+        return steps if all(min(column, default=0) >= 0 for column in steps) else None
 
     def at(self, kept: Sequence[int]) -> CpuTimes:
         """Those at the positions ``kept``."""
@@ -96,7 +91,8 @@ class Readings:
     """The readings of one channel as columns: at ``times_ns``, cumulative since the header; a reading that is older
     than its record stands at its own time, and once.
 
-    ``backwards`` is how many were dropped because the counter fell, ``instants`` are the times on the wall clock.
+    ``backwards`` is how many were dropped because the counter fell, ``instants`` are the times on the wall clock,
+    ``rises_uj`` is the energy from each reading to the next.
     """
 
     instants: Instants
@@ -105,6 +101,10 @@ class Readings:
     measured_ns: Sequence[int]
     cpu: CpuTimes
     backwards: int = 0
+    rises_uj: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rises_uj = differences(self.energy_uj)
 
     def __len__(self) -> int:
         return len(self.times_ns)
@@ -125,7 +125,7 @@ class Readings:
     @property
     def usable(self) -> Readings:
         """Those that have both CPU times, neither of which falls."""
-        if self.cpu.rise:
+        if self.cpu.steps is not None:
             return self
         kept: list[int] = []
         last = (0, 0)
@@ -136,6 +136,30 @@ class Readings:
         return self.at(kept)
 
 
+class IdleEnergy:
+    """Idle energy of a channel between instants since boot."""
+
+    def __init__(self, times_ns: Sequence[int], energy_uj: Sequence[int]) -> None:
+        self._times_ns, self._energy_uj = times_ns, energy_uj
+
+    @property
+    def series(self) -> CumulativeSeries:
+        """The same as a counter."""
+        return CumulativeSeries(tuple(self._times_ns), tuple(accumulate(self._energy_uj, initial=0)))
+
+    @property
+    def rise_uj(self) -> int:
+        """All of it."""
+        return sum(self._energy_uj)
+
+    def rises_uj(self, times_ns: Sequence[int]) -> Sequence[int]:
+        """The idle energy between each of ``times_ns``, which are sorted, and the next.
+
+        Raises ``ValueError`` where it is not known at all of them.
+        """
+        return self._energy_uj if times_ns is self._times_ns else self.series.rises(times_ns)
+
+
 class SessionReadings:
     """One session of the sidecar with the facts of its node; what is derived from both is derived once.
 
@@ -144,17 +168,11 @@ class SessionReadings:
 
     def __init__(self, session: SidecarSession, facts: NodeFacts | None = None, busy_before_ns: int = 0) -> None:
         self.session = session
+        self.header: Header = session.header
+        self.channels: Sequence[ChannelInfo] = session.header.channels
         self.busy_before_ns = busy_before_ns
         self.facts = facts or _NO_FACTS
         self._readings: dict[int, Readings] = {}
-
-    @property
-    def header(self) -> Header:
-        return self.session.header
-
-    @property
-    def channels(self) -> Sequence[ChannelInfo]:
-        return self.session.header.channels
 
     @cached_property
     def keys(self) -> list[ChannelKey]:
@@ -238,9 +256,8 @@ class SessionReadings:
         if measured_ns == session.measured_ns[0]:
             measured_ns = session.measured_ns[0]  # what is derived from it is derived once
         late_ns = session.read_ns[index] if session.read_ns else ()
-        if None in energies_uj or late_ns.count(None) < len(late_ns) or not all(map(le, energies_uj, energies_uj[1:])):  # type: ignore[arg-type]
-            found = self._read_one_by_one(index, energies_uj)
-        else:
+        found = None
+        if None not in energies_uj and late_ns.count(None) == len(late_ns):
             found = Readings(
                 self.from_records,
                 self.record_times_ns,
@@ -248,6 +265,8 @@ class SessionReadings:
                 measured_ns,
                 self.cpu_from_records,
             )
+        if found is None or min(found.rises_uj, default=0) < 0:
+            found = self._read_one_by_one(index, energies_uj)
         if found.measured_ns and found.measured_ns[0] > 0 and not session.read_before:
             # The first line after the header is lost or its reading failed: counters are 0 at the header.
             plain = found.instants is self.from_records
@@ -306,18 +325,18 @@ class SessionReadings:
         return then(session.job_cpu_us), then(session.node_busy_us)
 
     @cached_property
-    def idles(self) -> list[CumulativeSeries | None]:
-        """Idle energy of each channel, cumulative since its first reading; None where its idle power is not known.
+    def idles(self) -> list[IdleEnergy | None]:
+        """Idle energy of each channel from its first reading on; None where its idle power is not known.
 
         The figure of a component is divided among the channels of ``idle_groups``.
         """
-        found: list[CumulativeSeries | None] = [None] * len(self.channels)
+        found: list[IdleEnergy | None] = [None] * len(self.channels)
         for component, indices in idle_groups(enumerate(self.channels)):
-            if self.idle_power_uw(component) is None:
+            power_uw = self.idle_power_uw(component)
+            if power_uw is None:
                 continue
-            energies = [self.energy_series(index) for index in indices]
-            for index, series in zip(indices, self._divided(energies, component), strict=True):
-                found[index] = series
+            for index, idle in zip(indices, self._divided(indices, power_uw), strict=True):
+                found[index] = idle
         return found
 
     def energy_series(self, index: int) -> CumulativeSeries | None:
@@ -325,32 +344,41 @@ class SessionReadings:
         found = self.readings(index)
         return CumulativeSeries.of(found.times_ns, found.energy_uj)
 
-    def _divided(self, energies: Sequence[CumulativeSeries | None], component: str) -> list[CumulativeSeries | None]:
+    def _divided(self, indices: Sequence[int], power_uw: int) -> list[IdleEnergy | None]:
         """Idle energy of the channels of a component, between records and where one begins or ends to be read.
 
         Readings between records are of one channel alone: to cut there would take its times of each of the others.
         """
+        origin_ns = self.header.boottime_ns
+
+        def divided(times_ns: Sequence[int], read_uj: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+            idle_uj = differences(steady_energies_uj(power_uw, [at_ns - origin_ns for at_ns in times_ns]))
+            return divide_idle(idle_uj, read_uj, len(indices))
+
+        found = [self.readings(index) for index in indices]
+        times_ns = found[0].times_ns
+        if all(one.times_ns is times_ns for one in found) and min(found[0].instants.lengths_ns, default=1) > 0:
+            # Nearly always: all are read at each record.
+            parts_uj = divided(times_ns, [one.rises_uj for one in found])
+            return [IdleEnergy(times_ns, part_uj) for part_uj in parts_uj]
+        energies = [self.energy_series(index) for index in indices]
         known = [series for series in energies if series is not None]
         ends_ns = sorted({end_ns for series in known for end_ns in (series.start_ns, series.end_ns)})
         read_ns = {series.times_ns for series in known}
-        times_ns: Sequence[int] = next(iter(read_ns), ())
+        times_ns = next(iter(read_ns), ())
         if len(read_ns) > 1 or self.session.read_ns:
             at_records = {*chain.from_iterable(read_ns)}.intersection(self.session.boottime_ns)
             times_ns = sorted({*ends_ns, *at_records})
-        power_uw = self.idle_power_uw(component) or 0
-        origin_ns = self.header.boottime_ns
         parts: dict[int, list[int]] = {id(series): [] for series in known}
         for start_ns, end_ns in pairwise(ends_ns):
             stretch = times_ns[bisect_left(times_ns, start_ns) : bisect_left(times_ns, end_ns) + 1]
             read = [series for series in known if series.covers(start_ns, end_ns)]
-            idle_uj = differences(steady_energies_uj(power_uw, [at_ns - origin_ns for at_ns in stretch]))
-            divided = divide_idle(idle_uj, [series.rises(stretch) for series in read], len(energies))
-            for series, part in zip(read, divided, strict=True):
+            for series, part in zip(read, divided(stretch, [one.rises(stretch) for one in read]), strict=True):
                 parts[id(series)] += part
 
-        def idle(series: CumulativeSeries) -> CumulativeSeries:
+        def idle(series: CumulativeSeries) -> IdleEnergy:
             own_ns = times_ns[bisect_left(times_ns, series.start_ns) : bisect_left(times_ns, series.end_ns) + 1]
-            return CumulativeSeries(tuple(own_ns), tuple(accumulate(parts[id(series)], initial=0)))
+            return IdleEnergy(own_ns, parts[id(series)])
 
         return [None if series is None else idle(series) for series in energies]
 
