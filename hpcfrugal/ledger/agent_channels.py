@@ -250,7 +250,7 @@ def _remainder(row: ChannelRow, measured: Sequence[_Measured], span_ns: tuple[in
         return None if sum(covered.values()) + _SLACK_NS >= part_of(length_ns, *_NEARLY) else row
     rest = EnergyByTime()
     for known in row.buckets:
-        start_ns, whole_ns = known.start_s * 10**9, known.measured_ns
+        start_ns, whole_ns = known.start_ns, known.measured_ns
         left_ns = whole_ns - covered.get(start_ns, 0)
         if left_ns > whole_ns - part_of(whole_ns, *_NEARLY):
             rest.energies_uj[start_ns] = part_of(known.energy_uj, left_ns, whole_ns)

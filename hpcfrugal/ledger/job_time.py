@@ -35,7 +35,7 @@ def _until(row: ChannelRow, until_ns: int) -> ChannelRow:
         return row
     kept = EnergyByTime()
     for known in row.buckets:
-        start_ns = known.start_s * 10**9
+        start_ns = known.start_ns
         left_ns = min(known.measured_ns, max(0, until_ns - max(start_ns, row.first_wall_ns or 0)))
         if left_ns or not kept.measured:
             kept.energies_uj[start_ns] = part_of(known.energy_uj, left_ns, known.measured_ns)

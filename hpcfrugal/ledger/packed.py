@@ -18,12 +18,14 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, starmap
-from typing import Any
+from dataclasses import field
+from itertools import accumulate
+from typing import Annotated, Any
 
 from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
 from hpcfrugal.accounting.series import differences
 from hpcfrugal.core.quick import dataclass
+from hpcfrugal.core.record import NOT_STORED
 
 BUCKET_S = BUCKET_NS // 10**9
 UJ_PER_J = 10**6
@@ -65,12 +67,12 @@ FROM agent_jobs AS j CROSS JOIN json_each(j.bucket_values) AS channel CROSS JOIN
 
 @dataclass(frozen=True, slots=True)
 class KnownBucket:
-    """A bucket of a job's energy in one channel, or several that follow each other; ``start_s`` is its first second."""
+    """A bucket of a job's energy in one channel, or several that follow each other."""
 
-    start_s: int
+    start_ns: int
     energy_uj: int
     measured_ns: int
-    length_s: int = BUCKET_S
+    length_ns: int = BUCKET_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class PackedBuckets:
     """The columns of a channel's row with its energy by time.
 
     ``lasted_ns`` is from the first reading, ``first_wall_ns``, to the last; both are None where there is none.
-    ``unmeasured_ns`` is the part of it without readings.
+    ``unmeasured_ns`` is the part of it without readings. ``lists`` are the start in ns, the energy in J and the
+    measured time of each bucket as they were packed; None of a row that was read from the ledger.
     """
 
     first_wall_ns: int | None = None
@@ -88,6 +91,9 @@ class PackedBuckets:
     bucket_numbers: str | None = None
     bucket_energy_j: str | None = None
     bucket_measured_ns: str | None = None
+    lists: Annotated[tuple[list[int], list[int], list[int]] | None, NOT_STORED] = field(
+        default=None, compare=False, repr=False
+    )
 
     @property
     def last_wall_ns(self) -> int | None:
@@ -110,19 +116,35 @@ def pack(
     if not starts_ns:
         return PackedBuckets(first_wall_ns, lasted_ns, unmeasured_ns)
     first_ns = starts_ns[0]
-    numbers = [(start_ns - first_ns) // BUCKET_NS for start_ns in starts_ns]
     whole = _all_within(starts_ns, first_wall_ns, last_wall_ns)
     measured = [energy.measured[start_ns] for start_ns in starts_ns]
     energies_uj = (energy.energies_uj[start_ns] for start_ns in starts_ns)
+    energies_j = differences([upto_uj // UJ_PER_J for upto_uj in accumulate(energies_uj, initial=0)])
     return PackedBuckets(
         first_wall_ns,
         lasted_ns,
         unmeasured_ns,
         None if first_ns == _bucket_ns(first_wall_ns) else first_ns // 10**9,
-        None if numbers[-1] == len(numbers) - 1 else _json(numbers),
-        _json(differences([upto_uj // UJ_PER_J for upto_uj in accumulate(energies_uj, initial=0)])),
+        _numbers_of(starts_ns),
+        _json(energies_j),
         None if measured == whole else _json(measured),
+        (starts_ns, energies_j, measured),
     )
+
+
+def _numbers_of(starts_ns: Sequence[int]) -> str | None:
+    """The numbers of buckets, counted from the first; None where they follow each other."""
+    first_ns = starts_ns[0]
+    if starts_ns[-1] - first_ns == (len(starts_ns) - 1) * BUCKET_NS:
+        return None
+    return _json([(start_ns - first_ns) // BUCKET_NS for start_ns in starts_ns])
+
+
+def _in_uj(energies_j: Sequence[int], energy_uj: int) -> list[int]:
+    """The energies of buckets in whole joules; the last has what is left of ``energy_uj`` too."""
+    energies_uj = [UJ_PER_J * energy_j for energy_j in energies_j]
+    energies_uj[-1] += energy_uj % UJ_PER_J
+    return energies_uj
 
 
 def _bucket_ns(wall_ns: int | None) -> int | None:
@@ -150,11 +172,9 @@ def pack_columns(columns: Sequence[Mapping[int, int]]) -> PackedColumns:
     starts_ns = sorted(set().union(*columns))
     if not starts_ns:
         return NO_COLUMNS
-    first_ns = starts_ns[0]
-    numbers = [(start_ns - first_ns) // BUCKET_NS for start_ns in starts_ns]
     values = ([column.get(start_ns, 0) for start_ns in starts_ns] for column in columns)
     lists = ",".join(_json(column) if any(column) else "null" for column in values)
-    return PackedColumns(first_ns // 10**9, None if numbers[-1] == len(numbers) - 1 else _json(numbers), f"[{lists}]")
+    return PackedColumns(starts_ns[0] // 10**9, _numbers_of(starts_ns), f"[{lists}]")
 
 
 def unpack_columns(packed: PackedColumns) -> list[dict[int, int]]:
@@ -176,33 +196,33 @@ def unpack(packed: PackedBuckets, energy_uj: int | None, width_s: int = BUCKET_S
     """
     if packed.bucket_energy_j is None or energy_uj is None:
         return []
-    first_bucket_s, bucket_numbers = packed.first_bucket_s, packed.bucket_numbers
+    if packed.lists is not None and width_s == BUCKET_S:
+        starts_ns, energies_j, measured = packed.lists
+        return list(map(KnownBucket, starts_ns, _in_uj(energies_j, energy_uj), measured))
+    bucket_numbers = packed.bucket_numbers
     first_wall_ns, last_wall_ns = packed.first_wall_ns, packed.last_wall_ns
-    if first_bucket_s is None:
-        first_bucket_s = (_bucket_ns(first_wall_ns) or 0) // 10**9
-    energies = [UJ_PER_J * energy_j for energy_j in _numbers(packed.bucket_energy_j)]
-    energies[-1] += energy_uj % UJ_PER_J
+    first_ns = (_bucket_ns(first_wall_ns) or 0) if packed.first_bucket_s is None else packed.first_bucket_s * 10**9
+    energies_uj = _in_uj(_numbers(packed.bucket_energy_j), energy_uj)
     if width_s != BUCKET_S and bucket_numbers is None and packed.bucket_measured_ns is None:
-        return list(_joined(first_bucket_s, energies, (first_wall_ns, last_wall_ns), width_s))
-    numbers: Sequence[int] = _numbers(bucket_numbers) if bucket_numbers is not None else range(len(energies))
-    starts_s = [first_bucket_s + BUCKET_S * number for number in numbers]
+        return list(_joined(first_ns, energies_uj, (first_wall_ns, last_wall_ns), width_s * 10**9))
+    numbers: Sequence[int] = _numbers(bucket_numbers) if bucket_numbers is not None else range(len(energies_uj))
+    starts_ns = [first_ns + BUCKET_NS * number for number in numbers]
     if packed.bucket_measured_ns is None:
-        starts_ns = [start_s * 10**9 for start_s in starts_s]
         measured = [inside_ns or 0 for inside_ns in _all_within(starts_ns, first_wall_ns, last_wall_ns)]
     else:
         measured = _numbers(packed.bucket_measured_ns)
-    return list(starmap(KnownBucket, zip(starts_s, energies, measured, strict=True)))
+    return list(map(KnownBucket, starts_ns, energies_uj, measured))
 
 
 def _joined(
-    first_bucket_s: int, energies: Sequence[int], walls_ns: tuple[int | None, int | None], width_s: int
+    first_ns: int, energies_uj: Sequence[int], walls_ns: tuple[int | None, int | None], width_ns: int
 ) -> Iterator[KnownBucket]:
-    at, whole = 0, width_s // BUCKET_S
-    until = whole - first_bucket_s % width_s // BUCKET_S
-    while at < len(energies):
-        start_s, length_s = first_bucket_s + BUCKET_S * at, (min(until, len(energies)) - at) * BUCKET_S
-        measured_ns = _within(start_s * 10**9, *walls_ns, length_s * 10**9) or 0
-        yield KnownBucket(start_s, sum(energies[at:until]), measured_ns, length_s)
+    at, whole = 0, width_ns // BUCKET_NS
+    until = whole - first_ns % width_ns // BUCKET_NS
+    while at < len(energies_uj):
+        start_ns, length_ns = first_ns + BUCKET_NS * at, (min(until, len(energies_uj)) - at) * BUCKET_NS
+        measured_ns = _within(start_ns, *walls_ns, length_ns) or 0
+        yield KnownBucket(start_ns, sum(energies_uj[at:until]), measured_ns, length_ns)
         at, until = until, until + whole
 
 

@@ -84,10 +84,9 @@ class JobEnergy:
         In the first and in the last bucket that is between the first and the last reading, so that a job of seconds
         lies in its own seconds. Where the wall clock was set meanwhile, the bucket stands as it is.
         """
-        bucket_ns = bucket.start_s * 10**9
-        bucket_end_ns = bucket_ns + bucket.length_s * 10**9
-        start_ns, end_ns = max(bucket_ns, self._first_ns), min(bucket_end_ns, self._last_ns)
-        return (bucket_ns, bucket_end_ns) if start_ns > end_ns else (start_ns, end_ns)
+        bucket_end_ns = bucket.start_ns + bucket.length_ns
+        start_ns, end_ns = max(bucket.start_ns, self._first_ns), min(bucket_end_ns, self._last_ns)
+        return (bucket.start_ns, bucket_end_ns) if start_ns > end_ns else (start_ns, end_ns)
 
     @property
     def span_ns(self) -> tuple[int, int]:

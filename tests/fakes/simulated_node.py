@@ -249,7 +249,7 @@ class SimulatedNode:
                     resets=channel.resets or 0,
                     gaps=channel.gaps or 0,
                     reason=channel.reason,
-                    buckets={bucket.start_s: bucket.energy_uj for bucket in channel.buckets},
+                    buckets={bucket.start_ns // 10**9: bucket.energy_uj for bucket in channel.buckets},
                 )
         return found
 
