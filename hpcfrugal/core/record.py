@@ -155,7 +155,8 @@ DROP_INVALID = _Mark("drop invalid")
 class RecordField:
     """One field of a record, compiled. A conversion that is None leaves the value as it is.
 
-    ``numbers`` is None for what has to be read one by one.
+    ``plain`` is what values in JSON must be to be those of the field as they stand, a type or ``Numbers``; None: each
+    has to be read. The values of a ``nested`` field are records.
     """
 
     name: str
@@ -168,7 +169,8 @@ class RecordField:
     strict: bool
     optional: bool
     integers: tuple[int, int]
-    numbers: Numbers | None
+    plain: Any
+    nested: bool
     interned: Interned | None
 
 
@@ -274,9 +276,9 @@ class Codec(Generic[_T]):
         return self.record(**values)
 
     @property
-    def numbers(self) -> dict[str, Numbers]:
-        """What the values of its number fields must be, by key; without those that have to be read one by one."""
-        return {key: field.numbers for key, field in self._fields.items() if field.numbers is not None}
+    def json_fields(self) -> Mapping[str, RecordField]:
+        """The fields that JSON has, by key, with those of embedded records behind its own."""
+        return self._fields
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -419,7 +421,7 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     write: Convert | None = None
     to_sql: Convert | None = None
     from_sql: Convert | None = None
-    numbers: Numbers | None = None
+    plain: Any = None
     sql_type, integers = "TEXT", (1, 0)
     if bare in (int, float, bool):
         sql_type = "REAL" if bare is float else "INTEGER"
@@ -428,17 +430,18 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
             (read_iso_time, write_iso_time) if isinstance(time, IsoTime) else (read_unix_time, write_unix_time)
         )
     elif bare is bool:
-        read, from_sql, numbers = read_flag, bool, Numbers(frozenset({bool}), 0, 1)
+        read, from_sql, plain = read_flag, bool, bool
     elif bare is int:
         within = bounds or Range()
         read, integers = integer_reader(within), (within.low, within.high)
-        numbers = Numbers(frozenset({int}), within.low, within.high)
+        plain = Numbers(frozenset({int}), within.low, within.high)
     elif bare is float:
-        read = number_reader(bounds)
+        within = bounds or Range(-MAX_INT)
+        read, plain = number_reader(bounds), Numbers(frozenset({int, float}), within.low, within.high)
     elif isinstance(bare, type) and issubclass(bare, StrEnum):
         read, from_sql = member_reader(bare), bare
     elif bare is str or get_origin(bare) is Literal:
-        read = text_reader(get_args(bare))
+        read, plain = text_reader(get_args(bare)), bare
     elif bare is datetime:
         read, write = read_instant, iso
     elif bare is timedelta:
@@ -446,11 +449,11 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     elif hasattr(bare, "from_json"):
         read, write = own_json_reader(bare), bare.to_json
     else:
-        read, write, numbers = _container(key, bare, marks, bounds, size if SIZED in marks else None)
+        read, write, plain = _container(key, bare, marks, bounds, size if SIZED in marks else None)
         to_sql, from_sql = _json_column(read, write)
-    strict, optional = STRICT in marks, None in marks
+    strict, optional, nested = STRICT in marks, None in marks, any(map(_is_record, (bare, *get_args(bare))))
     return RecordField(
-        name, key, read, write, sql_type, to_sql, from_sql, strict, optional, integers, numbers, interned
+        name, key, read, write, sql_type, to_sql, from_sql, strict, optional, integers, plain, nested, interned
     )
 
 

@@ -6,7 +6,6 @@ field does not accept.
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -26,10 +25,6 @@ MAX_MEMORY_B = 2**50
 MIN_WALL_NS = 946_684_800 * 10**9
 MAX_WALL_NS = 7_258_118_400 * 10**9
 """Wall clock readings outside 2000-01-01 .. 2200-01-01 UTC are invalid."""
-
-_REMEMBERED = 256
-_MOST_REMEMBERED_BYTES = 16 * 1024
-"""So many lists of records are remembered, up to this size: the channels of all nodes of a kind are the same."""
 
 Problems = list[str]
 
@@ -186,17 +181,9 @@ def nested_reader(key: str, inner: RecordReader) -> Read:
 
 
 def records_reader(key: str, inner: RecordReader, drop_invalid: bool) -> Read:
-    known: dict[bytes, tuple[Any, ...]] = {}
-
     def read(value: Any, problems: Problems) -> tuple[Any, ...]:
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise InvalidValue("a list of objects")
-        try:
-            same = marshal.dumps(value, 2)
-        except ValueError:  # nested deeply
-            same = b""
-        if same in known:
-            return known[same]
         found = []
         for index, item in enumerate(value):
             own: Problems = []
@@ -206,12 +193,7 @@ def records_reader(key: str, inner: RecordReader, drop_invalid: bool) -> Read:
                 if not drop_invalid:
                     raise InvalidRecord(f"{key}[{index}].{refused}") from None
                 own.append(str(refused))
-            same = b"" if own else same
             problems += [f"{key}[{index}].{problem}" for problem in own]
-        if 0 < len(same) <= _MOST_REMEMBERED_BYTES:
-            if len(known) >= _REMEMBERED:
-                known.clear()
-            known[same] = tuple(found)
         return tuple(found)
 
     return read

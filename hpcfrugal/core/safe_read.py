@@ -184,13 +184,18 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 def read_object(path: StrPath, owner_uid: int) -> tuple[dict[str, Any], FileState]:
     """The JSON object in a file of ``owner_uid``. Raises ``UnsafeFile``."""
     data, status = read_regular(path, owner_uid=owner_uid)
+    return json_object(data), FileState.of(status)
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """The JSON object that a file holds. Raises ``UnsafeFile``."""
     try:
         value = parse_json_fast(data)
     except ValueError as error:
         raise UnsafeFile("not valid JSON") from error
     if not isinstance(value, dict):
         raise UnsafeFile("not a JSON object")
-    return value, FileState.of(status)
+    return value
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, Literal, TypeVar
 
-from hpcfrugal.core.record import InvalidRecord, codec
-from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, read_object
+from hpcfrugal.core.record import Codec, InvalidRecord, codec
+from hpcfrugal.core.record_json import ObjectReader
+from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, json_object, read_regular
 from hpcfrugal.spool.layout import SPOOL_SCHEMA
 
 _D = TypeVar("_D")
@@ -19,10 +21,19 @@ def document_json(document: Any) -> dict[str, Any]:
 
 def read_record(kind: type[_D], path: StrPath, owner_uid: int) -> tuple[_D, FileState, list[str]]:
     """The record in a file of ``owner_uid``, and which fields were wrong. Raises ``UnsafeFile``."""
-    content, state = read_object(path, owner_uid)
-    check_schema(content)
+    data, status = read_regular(path, owner_uid=owner_uid)
     problems: list[str] = []
-    return record_in(kind, content, problems), state, problems
+    found: _D | None = _reader(codec(kind)).read(data)
+    if found is None:
+        content = json_object(data)
+        check_schema(content)
+        found = record_in(kind, content, problems)
+    return found, FileState.of(status), problems
+
+
+@cache
+def _reader(of: Codec[Any]) -> ObjectReader[Any]:
+    return ObjectReader(of, {"schema": Literal[SPOOL_SCHEMA]})
 
 
 def read_valid(kind: type[_D], path: StrPath, owner_uid: int) -> tuple[_D, FileState]:

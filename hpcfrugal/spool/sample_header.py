@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from hpcfrugal.core.quick import dataclass
@@ -18,6 +19,7 @@ from hpcfrugal.core.record import (
     Range,
     codec,
 )
+from hpcfrugal.core.record_json import ObjectReader
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.spool.layout import SPOOL_SCHEMA, JobKey
 from hpcfrugal.spool.sample_record import MAX_CPUS, BadLine
@@ -129,8 +131,18 @@ class SampledNode:
     node: str
 
 
-def parse_header(data: dict[str, Any], sampled: SampledNode, bad: Counter[str]) -> Header:
-    """A header of ``sampled``; fields that are wrong but not needed are counted in ``bad``."""
+@cache
+def _reader() -> ObjectReader[Header]:
+    return ObjectReader(codec(Header), {"kind": Literal["header"], "schema": Literal[SPOOL_SCHEMA]})
+
+
+def plain_header(line: bytes) -> Header | None:
+    """The header in a line of JSON; None where the line has to be looked at key by key."""
+    return _reader().read(line)
+
+
+def parse_header(data: Mapping[str, Any], sampled: SampledNode, bad: Counter[str]) -> Header:
+    """A header of ``sampled``; fields that are wrong but not needed are counted in ``bad``. Raises ``BadLine``."""
     schema = data.get("schema")
     if schema != SPOOL_SCHEMA or isinstance(schema, bool):
         raise BadLine(f"header of schema {str(schema)[:40]}, this program reads {SPOOL_SCHEMA}")
@@ -139,6 +151,13 @@ def parse_header(data: dict[str, Any], sampled: SampledNode, bad: Counter[str]) 
         header = codec(Header).read(data, problems)
     except InvalidRecord as refused:
         raise BadLine(f"header: {refused}") from None
+    check_header(header, sampled)
+    bad.update(f"header field {problem}" for problem in problems)
+    return header
+
+
+def check_header(header: Header, sampled: SampledNode) -> None:
+    """Raise ``BadLine`` for a header that is not of ``sampled``, or that describes what there cannot be."""
     if (header.job_id, header.restart) != (sampled.job.job_id, sampled.job.restart):
         raise BadLine(f"header of job {header.job_id[:40]} restart {header.restart}")
     if header.node != sampled.node:
@@ -148,8 +167,6 @@ def parse_header(data: dict[str, Any], sampled: SampledNode, bad: Counter[str]) 
     check_devices(header.channels, header.gpus)
     if not all(channel.source for channel in header.channels):
         raise BadLine("header: the name of a source is empty")
-    bad.update(f"header field {problem}" for problem in problems)
-    return header
 
 
 def check_devices(channels: Sequence[ChannelInfo], gpus: Sequence[GpuInfo]) -> None:

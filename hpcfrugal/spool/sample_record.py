@@ -19,7 +19,7 @@ from hpcfrugal.core.record import (
     Range,
     codec,
 )
-from hpcfrugal.core.record_lines import LineReader
+from hpcfrugal.core.record_json import LineReader
 from hpcfrugal.spool.use import Use
 
 MAX_SESSION_NS = 400 * 86_400 * 10**9

@@ -17,7 +17,14 @@ from typing import Any, BinaryIO
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, open_owned, parse_json_fast
 from hpcfrugal.spool.covered_time import CoveredTime
-from hpcfrugal.spool.sample_header import MAX_HEADER_BYTES, Header, SampledNode, parse_header
+from hpcfrugal.spool.sample_header import (
+    MAX_HEADER_BYTES,
+    Header,
+    SampledNode,
+    check_header,
+    parse_header,
+    plain_header,
+)
 from hpcfrugal.spool.sample_record import BadLine
 from hpcfrugal.spool.sidecar_session import SidecarSession
 
@@ -141,13 +148,14 @@ class SampleParser:
     def _take_one_by_one(self, lines: Sequence[bytes]) -> None:
         for line in lines:
             try:
-                self._take_object(line_object(line, self.bad), len(line))
+                header = plain_header(line) if _is_header(line) and len(line) <= MAX_HEADER_BYTES else None
+                self._take_object(header or line_object(line, self.bad), len(line))
             except BadLine as reason:
                 self.bad[str(reason)] += 1
 
-    def _take_object(self, data: dict[str, Any], size: int) -> None:
-        kind = data.get("kind")
-        if kind == "header":
+    def _take_object(self, data: Header | dict[str, Any], size: int) -> None:
+        kind = "header" if isinstance(data, Header) else data.get("kind")
+        if isinstance(data, Header) or kind == "header":
             self._begin(data, size)
         elif self._open is None:
             raise BadLine("no valid header before it")
@@ -158,14 +166,18 @@ class SampleParser:
         else:
             raise BadLine(f"unknown kind {str(kind)[:40]}")
 
-    def _begin(self, data: dict[str, Any], size: int) -> None:
+    def _begin(self, data: Header | dict[str, Any], size: int) -> None:
         """A header. Where a session begins before an earlier one ends, one of them is a copy."""
         before, self._open = self._open, None  # records after a header that does not count have no session
         if before is not None and len(before):
             self._covered.note(before.header.boot_id, before.ended_ns, before.ended_clock_ns or 0)
         if size > MAX_HEADER_BYTES:
             raise BadLine(f"header of more than {MAX_HEADER_BYTES} bytes")
-        header = parse_header(data, self._sampled, self.bad)
+        if isinstance(data, Header):
+            header = data
+            check_header(header, self._sampled)
+        else:
+            header = parse_header(data, self._sampled, self.bad)
         if self._covered.has(header.boot_id, header.boottime_ns, header.wall_ns):
             raise BadLine("header of a time that an earlier session covers")
         self._open = SidecarSession(header)

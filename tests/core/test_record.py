@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,8 @@ from hpcfrugal.core.record import (
     assemble,
     codec,
 )
-from hpcfrugal.core.record_lines import LineReader
+from hpcfrugal.core.record_json import LineReader, ObjectReader
+from hpcfrugal.core.safe_read import parse_json
 
 START_NS = 1_795_000_000 * 10**9
 
@@ -143,6 +144,89 @@ def test_lines_are_read_at_once_only_where_every_object_reads_as_it_stands(chang
         assert reader.columns(lines_of([{key: value for key, value in good.items() if key != needed}])) is None
     assert reader.columns([lines[0].replace(b"2.5", b"NaN")]) is None
     assert reader.columns([lines[0].replace(b'"load"', b'"load", "why": "\xff"')]) is None
+
+
+@dataclass(frozen=True, slots=True)
+class Cabinet:
+    rack: str
+    cpus: Annotated[int, Range(1)]
+    mode: Literal["on", "off"] | None
+    since_wall_ns: Annotated[int | None, IsoTime("since_at")]
+    fans: tuple[Fan, ...]
+    height_m: Annotated[float | None, Range(high=4)] = 2.5
+    model: Annotated[str | None, Key("type")] = None
+    is_open: bool = False
+    nodes: tuple[str, ...] = ("n1",)
+    labels: dict[str, str] = field(default_factory=dict)
+    door: Door | None = None
+    spare: Fan | None = None
+
+
+CABINET = (
+    b'{"v": 1, "rack": "r1", "cpus": 8, "mode": "on", "since_at": "2026-11-18T11:06:40Z", "fans": [{"name": "f"}],'
+    b' "height_m": 2, "type": "\xc3\xa9", "is_open": true, "nodes": [], "labels": {"a": "b"}, "door": "open",'
+    b' "spare": {"name": "g", "rpm": 5}, "more": ["\xc3\xa9", 1.5]}'
+)
+
+
+def whole_cabinet(data: bytes) -> Cabinet | None:
+    """By ``Codec.read``; None where it finds a mistake."""
+    problems: list[str] = []
+    try:
+        found = parse_json(data)
+        cabinet = codec(Cabinet).read(found, problems)
+    except (ValueError, InvalidRecord):
+        return None
+    return None if problems or found.get("v") != 1 else cabinet
+
+
+def test_an_object_is_read_from_its_bytes_only_where_all_of_it_is_valid() -> None:
+    reader = ObjectReader(codec(Cabinet), {"v": Literal[1]})
+    assert reader.read(CABINET) == whole_cabinet(CABINET) is not None
+    assert reader.read(b'{"v": 1, "rack": "r", "cpus": 1, "fans": []}') == Cabinet("r", 1, None, None, ())
+    changes = (
+        b"",
+        b"0",
+        b"-",
+        b".",
+        b'"',
+        b",",
+        b"}",
+        b"]",
+        b"\\",
+        b"\xff",
+        b"\n",
+        b"null",
+        b"true",
+        b"1e400",
+        b"{}",
+        b'"x"',
+    )
+    same = [
+        (data, whole_cabinet(data))
+        for at in range(len(CABINET))
+        for length in (0, 1, 3)
+        for change in changes
+        if reader.read(data := CABINET[:at] + change + CABINET[at + length :]) is not None
+    ]
+    assert len(same) > 1000
+    for data, cabinet in same:
+        assert reader.read(data) == cabinet, data
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"v": 2}, {"v": None}, {"rack": None}, {"rack": 5}, {"cpus": 0}, {"cpus": 8.0}, {"cpus": True}, {"cpus": 2**63},
+        {"mode": "idle"}, {"since_at": "today"}, {"since_at": "1999-01-01T00:00:00Z"}, {"fans": None}, {"fans": [{}]},
+        {"fans": [{"name": "f", "rpm": 0}]}, {"height_m": 4.5}, {"height_m": "2"}, {"type": "\ud800"}, {"is_open": 1},
+        {"nodes": [1]}, {"labels": {"a": 1}}, {"labels": []}, {"door": "ajar"}, {"spare": {}}, {"spare": []},
+    ],
+)  # fmt: skip
+def test_an_object_with_a_mistake_is_not_read_from_its_bytes(changes: dict[str, Any]) -> None:
+    reader = ObjectReader(codec(Cabinet), {"v": Literal[1]})
+    for _ in range(2):
+        assert reader.read(json.dumps({**json.loads(CABINET), **changes}).encode()) is None
 
 
 @pytest.mark.parametrize(
