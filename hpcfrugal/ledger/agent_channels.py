@@ -14,13 +14,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field, replace
+from typing import Any
 
+from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import assemble
 from hpcfrugal.ledger.agent_rows import AgentJobRow, AgentSessionRow, ChannelKind
 from hpcfrugal.ledger.channel_part import part_of, with_energy
-from hpcfrugal.ledger.packed import pack, unpack_columns
+from hpcfrugal.ledger.fallbacks import IN_OTHER_GPUS
+from hpcfrugal.ledger.packed import PackedBuckets, pack, unpack_columns
 from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.readings import ChannelKey
 from hpcfrugal.ledger.rows import ChannelRow
@@ -127,13 +130,15 @@ def settled(
     for life in lives:
         by_node.setdefault(life.node, []).append(life)
     measured = {node: _measured(some, span_ns) for node, some in by_node.items()}
+    contained = {node: _contained(some) for node, some in by_node.items()}
     found = [channel.row(node) for node, channels in measured.items() for channel in channels]
     for row in base:
         replacing = _replacing(row, measured.get(row.node, ())) if row.counted else []
-        if not replacing:
-            found.append(row)
-            continue
-        rest = _remainder(row, replacing, span_ns)
+        rest: ChannelRow | None = row
+        if replacing:
+            rest = _remainder(row, replacing, span_ns)
+        elif row.counted and row.energy_uj is not None and row.component in contained.get(row.node, ()):
+            rest = _unknown(row)
         if rest is row:
             found.append(row)
             continue
@@ -143,6 +148,22 @@ def settled(
         if rest is not None:
             found.append(replace(rest, channel=f"{rest.channel}{_REMAINDER}"))
     return sorted(found, key=lambda row: (row.node, row.channel))
+
+
+def _contained(lives: Iterable[AgentLife]) -> set[str]:
+    """The components whose energy is in the power of GPUs of the node, which go to the jobs that hold these."""
+    channels = (channel for life in lives for channel in life.channels if channel.known and channel.kind.counted)
+    return {component for channel in channels if channel.kind.component == "gpu" for component in channel.contains}
+
+
+def _unknown(row: ChannelRow) -> ChannelRow:
+    """In place of a channel whose energy is in the power of GPUs that the job does not hold."""
+    none: dict[str, Any] = dict.fromkeys(
+        ("energy_uj", "low_uj", "high_uj", "idle_uj", "idle_power", "node_energy_uj", "inputs")
+    )
+    return replace(
+        row, quality="unknown", attribution=Attribution.NONE, reason=IN_OTHER_GPUS, packed=PackedBuckets(), **none
+    )
 
 
 def has_agents(rows: Iterable[ChannelRow]) -> bool:

@@ -23,6 +23,9 @@ NODE_COMPONENTS = ("cpu", "dram")
 MAX_REASON = 2000
 """Characters of the reason why nothing better was used; a long list of sensors is cut."""
 
+IN_OTHER_GPUS = "in the power of GPUs of the node that are not the job's"
+"""Why the energy of processors and memory is unknown that are of one piece with GPUs."""
+
 _NVML = "nvml-"
 """How the names of the sources begin whose channels are one GPU each, of those that the environment names."""
 
@@ -56,6 +59,9 @@ class Fallbacks:
                 if channel.counted and channel.component == component
             ]
             read = [index for index in own if index in with_energy]
+            if component in self._read.header.in_other_gpus:
+                self._add_part(ChannelKey(component, component, "none"), IN_OTHER_GPUS)
+                continue
             if not read:
                 if any(_contains(self._read.channels[index], component) for index in with_energy):
                     continue

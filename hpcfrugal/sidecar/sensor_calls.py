@@ -60,6 +60,7 @@ def checked_open(sensor: Sensor) -> Opened:
             and type(channel.counted) is bool
             and type(channel.contains) is tuple
             and set(channel.contains) <= {"cpu", "dram"}
+            and (channel.package is None or _are_text(channel.package))
             and _are_text(channel.domain, channel.source, channel.detail)
             and channel.source
             and (channel.gpu_uuid is None or _are_text(channel.gpu_uuid))

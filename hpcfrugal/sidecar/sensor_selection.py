@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .sensor_in_use import Fallback
-    from .sensors.base import Opened, Sensor
+    from .sensors.base import Channel, Opened, Sensor
 
 HEADER_WAIT_S = 1.0
 """Seconds that the header waits for a sensor that is slow to open."""
@@ -61,6 +61,7 @@ class SensorSelection:
         self.cpu_limit_uw: int | None = None
         self._unread_gpus: dict[tuple[str, str], int] = {}
         self._opened: list[tuple[str, str]] = []
+        self._in_other_gpus: set[str] = set()
         deadline_ns = clock_ns() + int(HEADER_WAIT_S * 1e9)
         # opened all at once, but adopted in their order
         sources = [SensorInUse(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
@@ -122,7 +123,9 @@ class SensorSelection:
 
     def header(self) -> dict[str, object]:
         """What was found, as it stands in a header line."""
+        elsewhere = {"in_other_gpus": sorted(self._in_other_gpus)} if self._in_other_gpus else {}
         return {
+            **elsewhere,
             "cpu_limit_uw": self.cpu_limit_uw,
             "gpus": [gpu.header() for gpu in self.gpus],
             "channels": [entry.channel.header() for entry in self.entries],
@@ -300,7 +303,7 @@ class SensorSelection:
         """Whether no source covers ``component``, or not all of it; False while a sensor for it is late."""
         if any(component in source.components for source in self._late):
             return False
-        if component in self._contained():
+        if component in self._in_other_gpus or any(component in gpu.contains for gpu in self._counted_gpus()):
             return False
         domains = self._domains(component)
         if not domains:
@@ -328,9 +331,18 @@ class SensorSelection:
         for channel in opened.channels:
             if getattr(source.sensor, "defers_to_builtin", False) and self._domains(channel.component):
                 channel.counted = False
+        self._in_other_gpus.update(opened.in_other_gpus)
         source.entries = [ActiveChannel(channel, self._gap_ns) for channel in opened.channels]
-        if not source.entries:
-            return
+        if source.entries:
+            self._use(source)
+        gpus = self._counted_gpus()
+        for entry in self.entries:
+            channel = entry.channel
+            if channel.component in self._in_other_gpus or any(gpu.has(channel) for gpu in gpus):
+                channel.counted = False
+
+    def _use(self, source: SensorInUse) -> None:
+        """Read a source that has channels, unless others have all of them."""
         fallback = source.fallback
         if fallback is not None and (fallback.merges or any(entry.channel.counted for entry in source.entries)):
             self._displace(source, fallback)
@@ -338,16 +350,11 @@ class SensorSelection:
                 source.sensor.close()
                 return
         self._sources.append(source)
-        contained = self._contained()
-        for entry in self.entries:
-            if entry.channel.component in contained:
-                entry.channel.counted = False
 
-    def _contained(self) -> set[str]:
-        """The components whose energy is in the reading of accelerators: those that are of one piece with processors.
+    def _counted_gpus(self) -> list[Channel]:
+        """The channels of GPUs, of which some are of one piece with processors, whose energy is in their readings.
         (A processor that is read with its memory may stand beside another one that is not.)"""
-        gpus = [entry.channel for entry in self.entries if entry.channel.component == "gpu" and entry.channel.counted]
-        return {name for channel in gpus for name in channel.contains}
+        return [entry.channel for entry in self.entries if entry.channel.component == "gpu" and entry.channel.counted]
 
     def _displace(self, source: SensorInUse, fallback: Fallback) -> None:
         if fallback.merges:

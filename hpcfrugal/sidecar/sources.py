@@ -162,7 +162,8 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
             return None
         from .sensors.amdgpu import gpu_sensor
 
-        return gpu_sensor(all_chips(), context.sysfs, context.environ, context.in_slurm)
+        is_alone = not context.in_slurm or context.exclusive
+        return gpu_sensor(all_chips(), context.sysfs, context.environ, in_slurm=context.in_slurm, is_alone=is_alone)
 
     def intel_gpus(_component: str, _covered: frozenset[str]) -> Sensor | None:
         if not has_hwmon():

@@ -89,6 +89,7 @@ class Header:
 
     ``gpus`` are those of the job that were found, ``gpus_promised`` is how many its environment names, None where it
     names none; ``gpus_unread`` is how many it may hold, at least, that are present and that no sensor reads.
+    ``in_other_gpus``: the components whose energy is, in whole or in part, in the power of GPUs that are not the job's.
     ``cores_node`` are the physical cores of the node, ``cpu_limit_uw`` is RAPL's long-term limit of all its packages.
     """
 
@@ -118,6 +119,7 @@ class Header:
     usage: UseSources = field(default_factory=UseSources)
     gpus_promised: Annotated[int | None, Range(high=MAX_GPUS)] = None
     gpus_unread: Annotated[int | None, Range(high=MAX_GPUS)] = None
+    in_other_gpus: tuple[str, ...] = ()
     cores_node: Annotated[int | None, Range(1, MAX_CPUS)] = None
     cpu_limit_uw: DesignUw = None
 

@@ -25,7 +25,8 @@ BOOT_NS = 1000 * SECOND
 
 
 class FakeAgent:
-    """An agent that starts at ``start_ns``. Powers are watts of package-0; ``rest_w`` goes to no job."""
+    """An agent that starts at ``start_ns``. Powers are watts of package-0; ``rest_w`` goes to no job, and what a
+    GPU draws beside that to ``gpu_job`` alone."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class FakeAgent:
         self.root, self.node, self.start_ns, self.rest_w, self.record_s = root, node, start_ns, rest_w, record_s
         self.channels = channels
         self.idle_power = list(idle_power)
+        self.gpu_job = ""
         self.at_s = 0
         self.path = root
         self.jobs: dict[str, dict[str, Any]] = {}
@@ -71,6 +73,9 @@ class FakeAgent:
             }
             for component, domain, boundary, counted, _ in self.channels
         ]  # fmt: skip
+        for channel in channels:
+            if channel["component"] == "gpu":  # one that is of one piece with the processor and the memory
+                channel |= {"source": "hwmon", "scope": "job", "gpu_uuid": "GPU-0", "contains": ["cpu", "dram"]}
         self.write(
             kind="header", schema=1, agent="1", node=self.node, boot_id="boot-1", wall_ns=self.wall_ns,
             boottime_ns=self.boottime_ns, interval_s=1.0, record_s=float(self.record_s), cpus_node=8,
@@ -98,10 +103,11 @@ class FakeAgent:
             step = min(seconds, self.record_s - self.at_s % self.record_s)
             self.at_s += step
             seconds -= step
-            for index, (*_, per_mille) in enumerate(self.channels):
+            for index, (component, *_, per_mille) in enumerate(self.channels):
                 self.rest[index] += self.rest_w * per_mille * 1000 * step
                 for job_id, job in self.jobs.items():
-                    job["energy_uj"][index] += self.watts[job_id] * per_mille * 1000 * step
+                    if component != "gpu" or job_id == self.gpu_job:
+                        job["energy_uj"][index] += self.watts[job_id] * per_mille * 1000 * step
             for job in self.jobs.values():
                 job["cpu_us"] += step * 10**6
             if self.at_s % self.record_s == 0:

@@ -16,6 +16,7 @@ from fake_spool import SECOND, START_NS, FakeSpool
 
 from hpcfrugal.ledger import store
 from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.closure import closed_nodes
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
@@ -156,6 +157,48 @@ def test_of_a_job_with_a_sidecar_the_share_by_the_agent_counts(spool: FakeSpool)
     assert [channel.reason for channel in aside] == ["the share by the node's agent counts"] * 2
     assert job.totals.sums.measured_uj == 225_000_000_000
     assert job.totals.scope == "share of the node"  # though the sidecar's was the whole node
+
+
+OF_ONE_PIECE = (
+    ("cpu", "package-0", "components", False, 1000),
+    ("gpu", "amd-gpu-0", "components", True, 2000),
+)
+"""The channels of a node whose processor and GPU are of one piece."""
+
+
+@pytest.mark.parametrize("with_sidecar", [False, True])
+def test_the_processor_of_a_node_is_not_counted_a_second_time_beside_its_gpu(
+    spool: FakeSpool, with_sidecar: bool
+) -> None:
+    """The GPU's power, with that of the processor in it, is the job's that holds it; the other job has no part of it
+    that is known, whether Slurm's accounting alone has it or a sidecar read the processor beside it."""
+    agent = FakeAgent(spool.root, channels=OF_ONE_PIECE)
+    agent.gpu_job = "900"
+    agent.start("900", 50)
+    agent.start("901", 20)
+    agent.advance(HOUR)
+    agent.end("900")
+    agent.end("901")
+    agent.record("end")
+    answer(spool, row(NodeList="n1"), row("901", NodeList="n1"))
+    if with_sidecar:
+        run = spool.run("901")
+        run.samples([run.header("901", exclusive=False), *run.records([90, 30], HOUR)], "901")
+        run.slurm(job_id="901", end_s=HOUR)
+    found = {job.job_id: job for job in jobs(spool)}
+    assert figures(counted(found["900"])) == [("gpu", "agent", "measured", 360_000)]
+    other = found["901"]
+    assert {(one.quality, one.energy_uj, one.reason) for one in counted(other)} == {
+        ("unknown", None, "in the power of GPUs of the node that are not the job's")
+    }
+    assert {one.component for one in counted(other)} == {"cpu", "dram"}
+    assert (other.totals.complete, other.totals.sums.measured_uj, other.totals.sums.modelled_uj) == (False, None, None)
+    with open_ledger(spool.ledger) as connection:
+        (at,) = closed_nodes(connection, (0, START_NS + 86_400 * SECOND))["n1"].days.values()
+    balance = at.balance
+    assert balance is not None
+    assert balance.jobs_uj == sum(job.totals.sums.measured_uj or 0 for job in found.values())
+    assert balance.node_uj == (50 * 2 + 10 * 2) * HOUR * 10**6
 
 
 def test_where_the_agent_is_missing_the_sidecar_counts(spool: FakeSpool) -> None:

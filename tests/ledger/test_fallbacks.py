@@ -370,6 +370,17 @@ def test_the_processor_and_memory_of_an_accelerator_are_not_modelled_as_well(spo
     assert "cpu/package-0/rapl-powercap" in found
 
 
+def test_processors_in_the_power_of_gpus_of_other_jobs_are_unknown_and_not_modelled(spool: FakeSpool) -> None:
+    run = spool.run()
+    header = run.header(channels=[{**PACKAGE, "counted": False}], exclusive=False, in_other_gpus=["cpu", "dram"])
+    found = channels(run, [header, *run.records([100], 60)])
+    why = "in the power of GPUs of the node that are not the job's"
+    assert {name: (one.energy_uj, one.quality, one.reason) for name, one in found.items() if one.counted} == {
+        f"{component}/{component}/none": (None, "unknown", why) for component in ("cpu", "dram")
+    }
+    assert found["cpu/package-0/rapl-powercap"].energy_uj is not None
+
+
 def test_memory_is_modelled_where_the_reading_that_has_it_failed(spool: FakeSpool) -> None:
     run = spool.run()
     socket = {**PACKAGE, "domain": "grace-0", "source": "hwmon", "contains": ["dram"]}

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from fake_meters import FakeCray, amd_gpu, chip, grace
+from fake_meters import FakeCray, amd_gpu, chip, grace, write
 from fake_rapl import two_sockets
 
 from hpcfrugal.sidecar.counter import PowerIntegral
@@ -67,6 +67,50 @@ def test_processor_and_memory_of_an_mi300a_are_in_its_own_power(tmp_path: Path, 
     # they are read all the same, and nothing else is looked for in their place
     assert set(RAPL) <= set(names_of(selection))
     assert selection.absent == []
+
+
+def mi300a(sysfs: Path, *, numa: bool = True) -> None:
+    """Two MI300A, each of one piece with a processor, with the second one's GPU before the first one's."""
+    two_sockets(sysfs)
+    for number, package in enumerate((1, 0)):
+        hwmon = amd_gpu(sysfs, number, 1 + number, 550, kind="0x74a0", unique=f"{number:x}")
+        write(hwmon / "device/numa_node", str(package) if numa else "-1")
+        write(sysfs / f"devices/system/node/node{package}/cpulist", f"{8 * package}-{8 * package + 7}")
+        for cpu in range(8 * package, 8 * package + 8):
+            write(sysfs / f"devices/system/cpu/cpu{cpu}/topology/physical_package_id", str(package))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "exclusive", "numa", "wanted"),
+    [
+        (None, False, True, []),
+        ("0", False, True, ["gpu hwmon amd-gpu-0"]),
+        ("0,1", False, True, ["gpu hwmon amd-gpu-0", "gpu hwmon amd-gpu-1"]),
+        # no other job is there: the processors whose GPUs it does not hold are its own
+        (None, True, True, RAPL),
+        ("0", True, True, [*RAPL[:2], "gpu hwmon amd-gpu-0"]),
+        ("1", True, True, [*RAPL[2:], "gpu hwmon amd-gpu-1"]),
+        ("0", True, False, ["gpu hwmon amd-gpu-0"]),
+        ("0,1", True, False, ["gpu hwmon amd-gpu-0", "gpu hwmon amd-gpu-1"]),
+    ],
+)
+def test_each_socket_of_mi300a_is_counted_by_one_job(
+    tmp_path: Path, gpus: str | None, exclusive: bool, numa: bool, wanted: list[str]
+) -> None:
+    mi300a(tmp_path, numa=numa)
+    environ = {"SLURM_JOB_ID": "17"} | ({} if gpus is None else {"SLURM_JOB_GPUS": gpus, "ROCR_VISIBLE_DEVICES": gpus})
+    selection = climb(tmp_path, environ, exclusive)
+    assert counted(selection) == wanted
+    assert set(RAPL) <= set(names_of(selection))
+    is_unclear = (gpus is None and not exclusive) or (gpus == "0" and exclusive and not numa)
+    assert selection.header().get("in_other_gpus") == (["cpu", "dram"] if is_unclear else None)
+
+
+def test_the_processor_of_an_mi300a_without_power_is_read_beside_the_others(tmp_path: Path) -> None:
+    mi300a(tmp_path)
+    (power,) = tmp_path.glob("devices/pci0000:00/0000:01:00.0/hwmon/hwmon0/power1_average")
+    power.rename(power.with_name("power1_cap"))
+    assert counted(climb(tmp_path, {})) == [*RAPL[2:], "gpu hwmon amd-gpu-1"]
 
 
 def test_cray_where_rapl_is_missing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 
 from ..gpu_selection import resolve, rocm_lists, slurm_list
-from ..sysfs import list_folder, parse_count, text_or_empty
+from ..sysfs import list_folder, parse_count, parse_cpus, text_or_empty
 from .base import GPU_MAX_W, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu
 from .hwmon import HWMON, Chip, Chips, Hwmon, HwmonChannel
 
@@ -28,6 +28,8 @@ _TWO_DIES = ("0x7408", "0x740c")
 _WITH_PROCESSOR = ("0x74a0",)
 """That of MI300A, whose power is that of the socket with its processor cores and memory (Linux:
 Documentation/gpu/amdgpu, "hwmon Interfaces": "On APUs this includes the CPU")."""
+
+_SOCKET = ("cpu", "dram")
 
 
 class _Device:
@@ -43,16 +45,21 @@ class _Device:
         self.is_integrated = is_integrated(chip.path)
 
 
-def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: bool) -> Hwmon | None:
-    """A sensor of the job's GPUs; None where the machine has none of its own or the job asked for none."""
+def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], *, in_slurm: bool, is_alone: bool) -> Hwmon | None:
+    """A sensor of the job's GPUs; None where the machine has none of its own or the job asked for none.
+
+    ``is_alone``: no other job may be on the machine. GPUs of one piece with processors that the job does not hold have
+    the energy of these: where another job may hold them, or where it is not known which processor is which GPU's.
+    """
     lists = rocm_lists(environ, in_slurm)
     from_slurm = slurm_list(environ)
-    if in_slurm and not lists and from_slurm is None:
-        return None
     found = sorted(((_address(chip), chip) for chip in chips.named("amdgpu")), key=lambda pair: pair[0])
     devices = [_Device(index, address, chip) for index, (address, chip) in enumerate(found)]
     if all(device.is_integrated for device in devices):
         return None
+    if in_slurm and not lists and from_slurm is None:
+        has_processors = any(device.kind in _WITH_PROCESSOR for device in devices)
+        return Hwmon("gpu", [], [], in_other_gpus=_SOCKET) if has_processors and not is_alone else None
     visible = _visible(sysfs, devices)
     held = list(visible)
     unknown: list[str] = []
@@ -63,10 +70,14 @@ def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: b
         places, missing = resolve(wanted.entries, [device.uuid for device in held], ends=not wanted.global_indices)
         held = [held[place] for place in places]
         unknown += [f"{wanted.variable}: no device {entry[:64]}" for entry in missing]
-    return _sensor(devices, visible, held, [Absent("gpu", HWMON, reason) for reason in unknown])
+    absent = [Absent("gpu", HWMON, reason) for reason in unknown]
+    return _sensor(devices, visible, held, absent, sysfs if is_alone else None)
 
 
-def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device], absent: list[Absent]) -> Hwmon:
+def _sensor(
+    devices: list[_Device], visible: list[_Device], held: list[_Device], absent: list[Absent], sysfs: str | None
+) -> Hwmon:
+    """``sysfs`` None: the other processors of the machine may be in GPUs of other jobs."""
     meters: list[HwmonChannel] = []
     gpus: list[Gpu] = []
     dies = [device for device in devices if device.kind in _TWO_DIES]
@@ -91,10 +102,25 @@ def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device],
                 part = "the job holds one of two dies"
         channel = _channel(gpu, path, part)
         if device.kind in _WITH_PROCESSOR:
-            channel.contains = ("cpu", "dram")
+            channel.contains = _SOCKET
+            channel.package = None if sysfs is None else _package(device, sysfs)
             channel.detail += " (with the processor and memory of its socket)"
         meters.append(HwmonChannel(path, channel, never_zero=True))
-    return Hwmon("gpu", meters, absent, gpus)
+    wholes = [device for device in devices if device.kind in _WITH_PROCESSOR]
+    known = all(meter.channel.package for meter in meters if meter.channel.contains)
+    is_unclear = sysfs is not None and not known and any(device not in held for device in wholes)
+    return Hwmon("gpu", meters, absent, gpus, _SOCKET if is_unclear else ())
+
+
+def _package(device: _Device, sysfs: str) -> str | None:
+    """The domain of the processor that a GPU is of one piece with, by its NUMA node; None where that is not known."""
+    node = text_or_empty(f"{device.chip.path}/device/numa_node")
+    cpus = parse_cpus(text_or_empty(f"{sysfs}/devices/system/node/node{node}/cpulist", 4096))
+    if not cpus:
+        return None
+    text = text_or_empty(f"{sysfs}/devices/system/cpu/cpu{min(cpus)}/topology/physical_package_id")
+    package = parse_count(text.encode())
+    return None if package is None else f"package-{package}"
 
 
 def is_integrated(hwmon: str) -> bool:

@@ -49,8 +49,9 @@ class Channel:
     wraps, None for one that does not; ``frozen_ns`` is how long a counter that counts may stand still, None where only
     ``counter.FROZEN_NS`` is sure. ``max_w`` bounds what the hardware could possibly draw, in watts: more
     than that is a counter reset, not consumption. ``contains``: components whose energy is in this channel, so that
-    channels of them do not count. ``step_s``: the source is read only once in so many seconds, and continued between,
-    at the latest reading for ``continued_ns``; None where it is read at each sample.
+    channels of them do not count; with a ``package``, the domain of a processor, only its. ``step_s``: the source is
+    read only once in so many seconds, and continued between, at the latest reading for ``continued_ns``; None where it
+    is read at each sample.
     """
 
     continued_ns = 0  # not part of what was found, which a sensor's own process hands over
@@ -72,6 +73,7 @@ class Channel:
         gpu_uuid: str | None = None,
         frozen_ns: int | None = None,
         contains: tuple[str, ...] = (),
+        package: str | None = None,
         step_s: float | None = None,
     ) -> None:
         self.component = component
@@ -88,11 +90,19 @@ class Channel:
         self.detail = detail
         self.gpu_uuid = gpu_uuid
         self.contains = contains
+        self.package = package
         self.step_s = step_s
+
+    def has(self, other: Channel) -> bool:
+        """Whether the energy of another channel is in this one."""
+        if other.component not in self.contains:
+            return False
+        package = other.domain.partition("/")[0].partition("-die-")[0]
+        return self.package in (None, package) or not package.startswith("package-")
 
     def header(self) -> dict[str, object]:
         """The channel as it stands in a header line."""
-        left_out = ["quantity", "max_w", "frozen_ns", "continued_ns"]
+        left_out = ["quantity", "max_w", "frozen_ns", "continued_ns", "package"]
         left_out += [name for name in ("contains", "step_s") if not getattr(self, name)]
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
@@ -138,7 +148,8 @@ class Gpu:
 
 class Opened:
     """What ``open`` found; ``cpu_limit_uw`` is the design power of all packages of the node, ``unread_gpus`` the least
-    number of GPUs that the job may hold beside these."""
+    number of GPUs that the job may hold beside these, ``in_other_gpus`` components whose energy is, in whole or in
+    part, in the power of GPUs that are not the job's: what the job has of it is unknown."""
 
     def __init__(
         self,
@@ -148,12 +159,14 @@ class Opened:
         cpu_limit_uw: int | None = None,
         *,
         unread_gpus: int = 0,
+        in_other_gpus: tuple[str, ...] = (),
     ) -> None:
         self.channels = channels
         self.absent = absent
         self.gpus = gpus
         self.cpu_limit_uw = cpu_limit_uw
         self.unread_gpus = unread_gpus
+        self.in_other_gpus = in_other_gpus
 
 
 if TYPE_CHECKING:

@@ -90,7 +90,7 @@ class HwmonChannel:
 
 class Hwmon:
     """Reads the meters that were found for one component; ``absent`` are those that cannot be used, ``gpus`` the job's
-    GPUs that were found.
+    GPUs that were found, ``in_other_gpus`` as in ``Opened``.
 
     A read goes through firmware or a GPU's driver, which may hang.
     """
@@ -106,11 +106,13 @@ class Hwmon:
         meters: list[HwmonChannel],
         absent: list[Absent],
         gpus: Sequence[Gpu] = (),
+        in_other_gpus: tuple[str, ...] = (),
     ) -> None:
         self.component = component
         self._meters = meters
         self._absent = absent
         self._gpus = gpus
+        self._in_other_gpus = in_other_gpus
 
     def open(self) -> Opened:
         """Read each meter once; one that does not give a number is absent."""
@@ -123,7 +125,8 @@ class Hwmon:
             else:
                 absent.append(Absent(self.component, HWMON, problem, meter.channel.domain))
         self._meters = usable
-        return Opened([meter.channel for meter in usable], absent, list(self._gpus))
+        channels = [meter.channel for meter in usable]
+        return Opened(channels, absent, list(self._gpus), in_other_gpus=self._in_other_gpus)
 
     def read(self) -> list[int | None]:
         """Microwatts or microjoules, as the channel says."""

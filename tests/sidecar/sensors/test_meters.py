@@ -404,7 +404,7 @@ def test_intel_gpus(
 
 
 def gpus(sysfs: Path, environ: dict[str, str], in_slurm: bool = True) -> Any:
-    sensor = gpu_sensor(Chips(str(sysfs)), str(sysfs), environ, in_slurm)
+    sensor = gpu_sensor(Chips(str(sysfs)), str(sysfs), environ, in_slurm=in_slurm, is_alone=not in_slurm)
     if sensor is None:
         return None
     opened = sensor.open()
