@@ -127,8 +127,8 @@ def _announce(job: Prepared, submitted: SubmittedJob, noted: set[str], *, as_jso
     if as_json:
         echo_or_drop(json.dumps(submitted.to_json()))
         return
-    echo_or_drop(f"Submitted job {submitted.job_id} on {submitted.cluster}")
-    echo_or_drop(f"Output: {printable(str(submitted.output))}")
+    line = f"Submitted job {submitted.job_id} on {submitted.cluster}"
+    echo_or_drop(f"{line}\nOutput: {printable(str(submitted.output))}")
     _show_tasks(job, most=3)
     _show_plan(job, noted, err=False)
 

@@ -6,7 +6,8 @@ import json
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +73,31 @@ def write_atomic(path: Path, data: bytes, mode: int | None = FILE_MODE) -> None:
     before the name does, so a power failure leaves no empty file under that name.
     """
     temp = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     if mode == FILE_MODE:
         mode = private_mode(path.parent)
-    descriptor = os.open(temp, flags, 0o666 if mode is None else FILE_MODE)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
+    with new_file(temp, 0o666 if mode is None else FILE_MODE) as descriptor:
+        try:
+            write_all(descriptor, data)
             if mode is not None and mode != FILE_MODE:
-                os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(temp, path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
+                os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+            os.replace(temp, path)
+        except BaseException:
+            temp.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def new_file(path: Path, mode: int) -> Iterator[int]:
+    """The descriptor of a file that was not there yet. Raises ``OSError``."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write ``data``, of which one call may write a part only. Raises ``OSError``."""
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -14,7 +14,8 @@ from hpcfrugal.spool.job_state import JobState
 
 @dataclass(frozen=True, slots=True)
 class RenderedJob:
-    """A job as it is handed to a backend: its batch script, and what is in that as options of sbatch.
+    """A job as it is handed to a backend: the path of its batch script with the ``content``, and what is in that as
+    options of sbatch.
 
     ``arguments`` are options that no line of the script can hold. ``output`` and ``error`` are patterns, None where the
     job file names none. ``limit`` is the time limit of each task, ``begin`` the earliest start (None: at once), and
@@ -24,6 +25,7 @@ class RenderedJob:
     run_id: str
     name: str
     script: Path
+    content: bytes
     workdir: Path
     arguments: Sequence[str] = ()
     output: str | None = None

@@ -68,7 +68,7 @@ def measure_command(
         try:
             if folder is None:
                 spool, temporary = Path(tempfile.mkdtemp(prefix="hpcfrugal-")), True
-            run_dir = RunDir.create(spool, run_id, created_at)
+            run_dir = RunDir.create(spool, run_id)
             _describe(run_dir, argv, created_at, place, labels)
             sidecar = start_sidecar(run_dir, options)
             break

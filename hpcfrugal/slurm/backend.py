@@ -80,8 +80,9 @@ class SlurmBackend:
 
     def submit(self, job: RenderedJob) -> Submitted:
         """Submit by sbatch."""
+        request = SubmitJob(job.script, job.content, job.arguments)
         with ExitStack() as stack:
-            submission = stack.enter_context(closing(self._client.start(SubmitJob(job.script, job.arguments))))
+            submission = stack.enter_context(closing(self._client.start(request)))
             # Asked for while sbatch runs, so that both take the time of one. A job that is in the queue must not count
             # as refused because this query failed: its sidecar knows the cluster's name as well.
             facts = None

@@ -9,12 +9,11 @@ the environment), and OOMKillStep is off.
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -93,13 +92,13 @@ class PyslurmClient:
 
     def __init__(self, process: PyslurmProcess, commands: SlurmClient) -> None:
         self._process, self._commands = process, commands
-        # All jobs of a submission are given the same environment.
-        self._within_job = any(name.startswith("SLURM_") and name != "SLURM_CONF" for name in os.environ)
-        self._environments: dict[int, Mapping[str, str]] = {}
 
     def start(self, request: Request[_T]) -> PendingAnswer[_T]:
         """See ``SlurmClient``."""
-        asked = self._asked(request) if self._process.is_ready and self._unlike_sbatch is None else None
+        asked = None
+        if self._process.is_ready and self._unlike_sbatch is None:
+            with suppress(UnicodeEncodeError):  # variables and paths may be any bytes
+                asked = self._asked(request)
         return self._commands.start(request) if asked is None else _Asked(asked, request.timeout_s)
 
     def ask(self, request: Request[_T], timeout_s: float | None = None) -> _T:
@@ -116,8 +115,9 @@ class PyslurmClient:
         ask = self._process.ask
         asked: tuple[Future[PyslurmAnswer], Callable[[PyslurmAnswer], Any]] | None = None
         if isinstance(request, SubmitJob):
-            description = self._description(request)
-            asked = None if description is None else (ask("submit", description), _submitted)
+            description = _description(request)
+            if description is not None and self._submits:
+                asked = (ask("submit", description), _submitted)
         elif isinstance(request, UpdateJob) and request.job_id.isdigit():
             asked = (ask("update", int(request.job_id), _changes(request)), _refusal)
         elif isinstance(request, HoldJob) and request.job_id.isdigit():
@@ -129,13 +129,17 @@ class PyslurmClient:
             asked = (ask("nodes"), _hardware)
         return cast("tuple[Future[PyslurmAnswer], Callable[[PyslurmAnswer], _T]] | None", asked)
 
-    def _description(self, request: SubmitJob) -> dict[str, Any] | None:
-        found = None if self._within_job else _description(request)
-        if found is None:
-            return None
-        cpus = found["cpus_per_task"]
-        found["environment"] = self._environments.get(cpus) or self._environments.setdefault(cpus, _environment(cpus))
-        return found if _is_utf8(found) else None
+    @cached_property
+    def _submits(self) -> bool:
+        """Whether jobs can go by it. Then it has been sent the environment, which is the same for all jobs of a
+        submission.
+        """
+        if any(name.startswith("SLURM_") and name != "SLURM_CONF" for name in os.environ):
+            return False  # within a job, whose variables it would pass on
+        with suppress(UnicodeEncodeError):
+            self._process.ask("environment", _environment())
+            return True
+        return False
 
     def _states(self, request: QueueStates, reply: PyslurmAnswer) -> PresentStates:
         if "error" in reply:
@@ -164,15 +168,6 @@ class _Asked(Generic[_T]):
 
     def close(self) -> None:
         """What was asked cannot be taken back."""
-
-
-def _is_utf8(description: Mapping[str, Any]) -> bool:
-    """Whether all texts are UTF-8, which pyslurm takes alone. Variables and paths may be any bytes."""
-    try:
-        json.dumps(description, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _submitted(reply: PyslurmAnswer) -> Submitted:
@@ -242,9 +237,8 @@ def _description(request: SubmitJob) -> dict[str, Any] | None:
     """The attributes of a job; None where one of its options is not among those known here."""
     if request.options:
         return None
-    script = request.script.read_bytes()
     try:
-        text = script.decode()
+        text = request.content.decode()
     except UnicodeDecodeError:
         return None
     head = text[: text.index("\n\n")] if "\n\n" in text else text
@@ -269,16 +263,18 @@ def _description(request: SubmitJob) -> dict[str, Any] | None:
     for key in ("standard_output", "standard_error"):
         if key in found:
             found[key] = str(Path(found.get("working_directory", here), found[key]))
+    cpus = found["cpus_per_task"]
     return {
         "working_directory": here,
         **found,
+        "environment": {"SLURM_CPUS_PER_TASK": str(cpus), "SLURM_TRES_PER_TASK": f"cpu={cpus}"},
         "script": str(request.script),
         "script_args": [str(request.script)],
     }
 
 
-def _environment(cpus_per_task: int) -> dict[str, str]:
-    """The environment of the job, with what sbatch adds to that of the submission."""
+def _environment() -> dict[str, str]:
+    """The environment of all jobs, with what sbatch adds to that of the submission."""
     own = submission_environment(os.environ)
     umask = process_umask()
     found = {
@@ -287,8 +283,6 @@ def _environment(cpus_per_task: int) -> dict[str, str]:
         "SLURM_SUBMIT_HOST": host_name(),
         "SLURM_PRIO_PROCESS": str(os.getpriority(os.PRIO_PROCESS, 0)),
         "SLURM_UMASK": f"{umask:04o}",
-        "SLURM_CPUS_PER_TASK": str(cpus_per_task),
-        "SLURM_TRES_PER_TASK": f"cpu={cpus_per_task}",
         **{name: own.get(name, value) for name, value in _LAUNCHERS.items()},
     }
     for name, arguments in _BOOTSTRAPS.items():

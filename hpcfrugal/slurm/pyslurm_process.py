@@ -25,7 +25,7 @@ _PROGRAM = Path(__file__).with_name("pyslurm_worker.py")
 _TIMEOUT_S = 5.0
 
 PyslurmAnswer = dict[str, Any]
-"""What ``pyslurm_worker.answer`` returns."""
+"""What ``pyslurm_worker.PyslurmWorker.answer`` returns."""
 
 
 class PyslurmProcess:
@@ -98,8 +98,12 @@ class PyslurmProcess:
     def ask(self, question: str, *arguments: Any) -> Future[PyslurmAnswer]:
         """Ask one of the questions of ``pyslurm_worker``. The reply is a NoAnswer where the process ended meanwhile,
         and a SetupError where it ended before it came to this question.
+
+        Raises:
+            SetupError: it has ended.
+            UnicodeEncodeError: a text is not UTF-8, which pyslurm takes alone.
         """
-        line = json.dumps([question, *arguments]).encode() + b"\n"
+        line = json.dumps([question, *arguments], ensure_ascii=False).encode() + b"\n"
         reply: Future[PyslurmAnswer] = Future()
         with self._asking:
             if self._over:

@@ -41,55 +41,60 @@ class _NotSet(tuple[str, ...]):
         return True
 
 
-def _submit(pyslurm: Any, values: Mapping[str, Any]) -> int:
-    job_id: int = pyslurm.JobSubmitDescription(profile_types=_NotSet(), **values).submit()
-    return job_id
+class PyslurmWorker:
+    """Answers questions by ``pyslurm``, the module."""
 
+    def __init__(self, pyslurm: Any) -> None:
+        self._pyslurm = pyslurm
+        self._environment: Mapping[str, str] = {}
+        self._questions: Mapping[str, Callable[..., Any]] = {
+            "environment": self._keep_environment,
+            "submit": self._submit,
+            "update": self._update,
+            "hold": self._hold,
+            "release": self._release,
+            "jobs": self._jobs,
+            "nodes": self._nodes,
+        }
 
-def _update(pyslurm: Any, job_id: int, changes: Mapping[str, Any]) -> None:
-    pyslurm.Job(job_id).modify(pyslurm.JobSubmitDescription(**changes))
+    def answer(self, question: str, *arguments: Any) -> dict[str, Any]:
+        """The ``answer`` of Slurm, or its ``error`` with its ``errno``, None where it is that of pyslurm."""
+        try:
+            return {"answer": self._questions[question](*arguments)}
+        except self._pyslurm.RPCError as error:
+            return {"error": str(error), "errno": error.errno}
+        except Exception as error:  # whatever pyslurm raises for a value that it does not take
+            return {"error": f"{type(error).__name__}: {error}", "errno": None}
 
+    def _keep_environment(self, environment: Mapping[str, str]) -> None:
+        """What all jobs have in their environment that are submitted from now on."""
+        self._environment = environment
 
-def _hold(pyslurm: Any, job_id: int) -> None:
-    pyslurm.Job(job_id).hold()
+    def _submit(self, values: Mapping[str, Any]) -> int:
+        values = {**values, "environment": {**self._environment, **values["environment"]}}
+        job_id: int = self._pyslurm.JobSubmitDescription(profile_types=_NotSet(), **values).submit()
+        return job_id
 
+    def _update(self, job_id: int, changes: Mapping[str, Any]) -> None:
+        self._pyslurm.Job(job_id).modify(self._pyslurm.JobSubmitDescription(**changes))
 
-def _release(pyslurm: Any, job_id: int) -> None:
-    pyslurm.Job(job_id).release()
+    def _hold(self, job_id: int) -> None:
+        self._pyslurm.Job(job_id).hold()
 
+    def _release(self, job_id: int) -> None:
+        self._pyslurm.Job(job_id).release()
 
-def _jobs(pyslurm: Any, wanted: Sequence[str]) -> list[dict[str, Any]]:
-    ids = frozenset(wanted)
-    jobs = pyslurm.Jobs.load().values()
-    return _columns([job for job in jobs if str(job.id) in ids or str(job.array_id) in ids], _JOB)
+    def _jobs(self, wanted: Sequence[str]) -> list[dict[str, Any]]:
+        ids = frozenset(wanted)
+        jobs = self._pyslurm.Jobs.load().values()
+        return _columns([job for job in jobs if str(job.id) in ids or str(job.array_id) in ids], _JOB)
 
-
-def _nodes(pyslurm: Any) -> list[dict[str, Any]]:
-    return _columns(pyslurm.Nodes.load().values(), _NODE)
+    def _nodes(self) -> list[dict[str, Any]]:
+        return _columns(self._pyslurm.Nodes.load().values(), _NODE)
 
 
 def _columns(objects: Iterable[Any], names: Sequence[str]) -> list[dict[str, Any]]:
     return [{name: getattr(one, name) for name in names} for one in objects]
-
-
-_QUESTIONS: Mapping[str, Callable[..., Any]] = {
-    "submit": _submit,
-    "update": _update,
-    "hold": _hold,
-    "release": _release,
-    "jobs": _jobs,
-    "nodes": _nodes,
-}
-
-
-def answer(pyslurm: Any, question: str, *arguments: Any) -> dict[str, Any]:
-    """The ``answer`` of Slurm, or its ``error`` with its ``errno``, None where it is that of pyslurm."""
-    try:
-        return {"answer": _QUESTIONS[question](pyslurm, *arguments)}
-    except pyslurm.RPCError as error:
-        return {"error": str(error), "errno": error.errno}
-    except Exception as error:  # whatever pyslurm raises for a value that it does not take
-        return {"error": f"{type(error).__name__}: {error}", "errno": None}
 
 
 def _main() -> None:
@@ -105,8 +110,9 @@ def _main() -> None:
 
     config = pyslurm.slurmctld.Config.load().to_dict()
     write({"answer": {"pyslurm": pyslurm.__version__, **{key: config.get(key) for key in FACTS}}})
+    worker = PyslurmWorker(pyslurm)
     for line in sys.stdin.buffer:
-        write(answer(pyslurm, *json.loads(line)))
+        write(worker.answer(*json.loads(line)))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ _NOT_TESTED = frozenset({"--begin", "--dependency", "--output", "--error", "--ar
 
 @dataclass(frozen=True, slots=True)
 class SubmitJob(Request[Submitted]):
-    """Submit a script; ``cluster`` of the answer is empty where sbatch does not name it."""
+    """Submit the script with this content; ``cluster`` of the answer is empty where sbatch does not name it."""
 
     script: Path
+    content: bytes
     options: Sequence[str]
 
     timeout_s = 120.0

@@ -194,18 +194,15 @@ class RunDir:
     path: Path
 
     @classmethod
-    def create(cls, spool_root: Path, run_id: str, created_at: datetime) -> RunDir:
+    def create(cls, spool_root: Path, run_id: str) -> RunDir:
         """Make ``<spool_root>/<YYYY-MM>/<run_id>``, private, and its parents where they are missing.
 
         Raises ``FileExistsError`` where the run directory is there already, other ``OSError`` as they come.
         """
-        if not is_run_id(run_id):
-            raise ValueError(f"not a run id: {run_id!r}")
-        if created_at.tzinfo is None:
-            raise ValueError("RunDir.create needs an aware datetime")
-        path = own_folder(spool_root, f"{created_at.astimezone(UTC):%Y-%m}") / run_id
-        make_private_folder(path, exist_ok=False)
-        return cls(path)
+        run_dir = cls.of(spool_root, run_id)
+        run_dir.make_month()
+        run_dir.make()
+        return run_dir
 
     @classmethod
     def of(cls, spool_root: Path, run_id: str) -> RunDir:
@@ -213,6 +210,14 @@ class RunDir:
         if not is_run_id(run_id):
             raise ValueError(f"not a run id: {run_id!r}")
         return cls(spool_root / f"{run_id[:4]}-{run_id[4:6]}" / run_id)
+
+    def make_month(self) -> None:
+        """Make the folder of its month and the spool where they are missing. Raises as ``own_folder``."""
+        own_folder(self.spool, self.path.parent.name)
+
+    def make(self) -> None:
+        """Make it in the folder of its month. Raises as ``create``."""
+        make_private_folder(self.path, exist_ok=False)
 
     @property
     def run_id(self) -> str:

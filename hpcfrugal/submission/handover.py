@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
+from hpcfrugal.core.files import new_file, write_all
 from hpcfrugal.core.stop import StopRequest, stop_noted
 from hpcfrugal.core.text import printable
 from hpcfrugal.core.time import instant_ns
@@ -141,14 +141,16 @@ class _Handover:
         self._backend = backend
         self._code = {folder: code_state(folder) for folder in {job.workdir for job in jobs}}
         self._sidecar: Path | None = None
+        self._months = set[Path]()
 
     def submit(self, prepared: Prepared) -> SubmittedJob:
         """See ``submit_prepared``."""
+        run_dir = prepared.run_dir
         try:
-            run_dir = RunDir.create(prepared.run_dir.spool, prepared.run_id, prepared.created_at)
+            self._make(run_dir)
         except OSError as error:
             raise SetupError(
-                f"the run directory {prepared.run_dir.path} cannot be created: {error.strerror}",
+                f"the run directory {run_dir.path} cannot be created: {error.strerror}",
                 hint="set `spool` in the configuration to a directory that you can write and the nodes can see",
             ) from None
         try:
@@ -186,6 +188,12 @@ class _Handover:
             prepared.plan,
         )
 
+    def _make(self, run_dir: RunDir) -> None:
+        if (month := run_dir.path.parent) not in self._months:
+            run_dir.make_month()
+            self._months.add(month)
+        run_dir.make()
+
     def _write(self, prepared: Prepared, run_dir: RunDir) -> None:
         document = own_run(
             prepared.run_id,
@@ -208,9 +216,8 @@ class _Handover:
 
 
 def _write_private(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(descriptor, "wb") as file:
-        file.write(data)
+    with new_file(path, mode) as descriptor:
+        write_all(descriptor, data)
 
 
 def public_spec(spec: JobSpec) -> dict[str, Any]:

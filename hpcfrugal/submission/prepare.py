@@ -62,6 +62,7 @@ class Prepared:
             run_id=self.run_id,
             name=spec.name,
             script=self.run_dir.script,
+            content=self.rendered.data,
             workdir=self.workdir,
             arguments=self.arguments,
             output=spec.output,

@@ -74,7 +74,7 @@ class Job:
         self.group = None if groups is None else groups / f"job_{self.job_id}"
         if self.group is not None:
             self.group.mkdir()
-        self.run_dir = RunDir.create(spool, new_run_id(now, f"crowd {number}"), now)
+        self.run_dir = RunDir.create(spool, new_run_id(now, f"crowd {number}"))
         os.link(zipapp, self.run_dir.sidecar)
         self._document(now)
         self._root: subprocess.Popen[bytes] | None = None

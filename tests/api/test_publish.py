@@ -119,7 +119,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def make_run(spool: Path) -> Path:
-    run = RunDir.create(spool, f"{NOW:%Y%m%dT%H%M%SZ}-0123abcd", NOW)
+    run = RunDir.create(spool, f"{NOW:%Y%m%dT%H%M%SZ}-0123abcd")
     write_json_atomic(run.run_json, {"schema": 1})
     return run.run_json
 

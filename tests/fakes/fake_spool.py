@@ -241,7 +241,7 @@ class FakeSpool:
     def run(self, job_id: str | None = "17", **changes: Any) -> FakeRun:
         """A new run with its ``run.json`` and, for a ``job_id``, its ``submitted.json``."""
         self._count += 1
-        run_dir = RunDir.create(self.root, new_run_id(START, str(self._count)), START)
+        run_dir = RunDir.create(self.root, new_run_id(START, str(self._count)))
         run = FakeRun(run_dir, run_dir.path.stat().st_uid)
         run.document(**{"user": self.user, **changes})
         if job_id is not None:

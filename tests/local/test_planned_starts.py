@@ -189,7 +189,7 @@ def test_a_job_that_is_cancelled_as_its_segment_ends_does_not_start_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its process has ended, and that it is to start again is not recorded yet."""
-    run_dir = RunDir.create(tmp_path, "20261128T220244Z-9a60552e", datetime(2026, 11, 28, tzinfo=UTC))
+    run_dir = RunDir.create(tmp_path, "20261128T220244Z-9a60552e")
     write_document(run_dir.local_json, LocalDocument())
     segments = list[int]()
 
@@ -202,7 +202,7 @@ def test_a_job_that_is_cancelled_as_its_segment_ends_does_not_start_again(
         return 0
 
     monkeypatch.setattr(job_process, "run_segment", segment)
-    launch = job_process.Launch(RenderedJob(run_dir.run_id, "job", run_dir.script, tmp_path), "alice", None)
+    launch = job_process.Launch(RenderedJob(run_dir.run_id, "job", run_dir.script, b"", tmp_path), "alice", None)
     job_process.run_task(LocalTask(run_dir), launch)
     assert segments == [0]
     assert LocalTask(run_dir).is_cancelled()

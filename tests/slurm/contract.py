@@ -38,6 +38,11 @@ _OF_ONE_JOB = frozenset(
 )
 
 
+def submission(script: Path) -> SubmitJob:
+    """The request to submit a script without further options."""
+    return SubmitJob(script, script.read_bytes(), ())
+
+
 class Trial:
     """A client under test, with a folder for its jobs."""
 
@@ -52,7 +57,7 @@ class Trial:
         return path
 
     def submit(self, *flags: str, body: str = "true") -> str:
-        job_id = self.client.ask(SubmitJob(self.script(*flags, body=body), ())).job_id
+        job_id = self.client.ask(submission(self.script(*flags, body=body))).job_id
         self.ids.append(job_id)
         return job_id
 
@@ -216,7 +221,7 @@ def rates_of(clients: Mapping[str, SlurmClient], folder: Path, rounds: int = 5, 
         subprocess.run(["sbatch", "--parsable", path], capture_output=True, check=True)
 
     ways: dict[str, Callable[[], Any]] = {"bare sbatch loop": bare}
-    ways |= {name: partial(client.ask, SubmitJob(path, ())) for name, client in clients.items()}
+    ways |= {name: partial(client.ask, submission(path)) for name, client in clients.items()}
     spent_s = dict.fromkeys(ways, 0.0)
     for _ in range(rounds):
         for name, submit in ways.items():

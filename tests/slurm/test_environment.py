@@ -108,7 +108,7 @@ def test_options_that_are_ignored_are_named() -> None:
     assert ignored_options(LOGIN) == []
 
 
-@pytest.mark.parametrize("request_", [*QUERIES, SubmitJob(Path("x"), [])], ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("request_", [*QUERIES, SubmitJob(Path("x"), b"", [])], ids=lambda one: type(one).__name__)
 def test_every_request_has_a_clean_environment(
     request_: Request[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,14 +86,15 @@ class InThisProcess:
     is_ready = True
 
     def __init__(self, module: FakePyslurm) -> None:
-        self._module = module
+        self._worker = pyslurm_worker.PyslurmWorker(module)
 
     def configuration(self) -> dict[str, Any]:
         return FACTS
 
     def ask(self, question: str, *arguments: Any) -> Future[dict[str, Any]]:
         reply: Future[dict[str, Any]] = Future()
-        reply.set_result(pyslurm_worker.answer(self._module, *json.loads(json.dumps([question, *arguments]))))
+        line = json.dumps([question, *arguments], ensure_ascii=False).encode()
+        reply.set_result(self._worker.answer(*json.loads(line)))
         return reply
 
 
@@ -115,7 +116,7 @@ def script(tmp_path: Path) -> Callable[[str], SubmitJob]:
     def write(lines: str) -> SubmitJob:
         path = tmp_path / "script"
         path.write_text(f"#!/bin/bash\n{lines}# Written by hpcfrugal\n\nhf_script='\n#SBATCH --gres=gpu:4\n'\n")
-        return SubmitJob(path, ())
+        return SubmitJob(path, path.read_bytes(), ())
 
     return write
 
@@ -297,14 +298,15 @@ def test_questions_are_answered_in_order_until_it_ends(module_that: Callable[[st
     module_that(SUBMITS)
     with PyslurmProcess() as process:
         assert process.configuration()["version"] == "25.11.7"
-        *answered, begun, not_begun = [process.ask("submit", {"name": name}) for name in ("1", "2", "ends", "3")]
+        jobs = [{"name": name, "environment": {}} for name in ("1", "2", "ends", "3")]
+        *answered, begun, not_begun = [process.ask("submit", job) for job in jobs]
         assert [one.result(20) for one in answered] == [{"answer": 1}, {"answer": 2}]
         message = "pyslurm does not work here: fatal: no memory"
         for reply, kind in ((begun, NoAnswer), (not_begun, SetupError)):
             error = reply.exception(20)
             assert (type(error), str(error)) == (kind, message)
         with pytest.raises(SetupError, match="has ended"):
-            process.ask("submit", {"name": "4"})
+            process.ask("submit", {"name": "4", "environment": {}})
 
 
 def test_an_answer_that_was_cut_short_is_none(
@@ -326,7 +328,7 @@ def test_what_it_was_asked_is_done_when_nobody_waits_any_more(
     module_that(SUBMITS.replace("return int(", f"open({str(tmp_path / 'done')!r}, 'w').close(); return int("))
     with PyslurmProcess() as process:
         process.configuration()
-        reply = process.ask("submit", {"name": "1"})
+        reply = process.ask("submit", {"name": "1", "environment": {}})
     assert reply.result(20) == {"answer": 1}
     assert (tmp_path / "done").exists()
 
@@ -334,7 +336,7 @@ def test_what_it_was_asked_is_done_when_nobody_waits_any_more(
 def test_a_value_that_it_does_not_take(module_that: Callable[[str], None]) -> None:
     module_that(SUBMITS)
     with PyslurmProcess() as process:
-        assert process.ask("submit", {"name": "x"}).result(20) == {
+        assert process.ask("submit", {"name": "x", "environment": {}}).result(20) == {
             "error": "ValueError: invalid literal for int() with base 10: 'x'", "errno": None,
         }  # fmt: skip
 

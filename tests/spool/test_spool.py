@@ -68,19 +68,19 @@ def test_other_texts_are_not_run_ids(text: str) -> None:
 
 def test_create_makes_private_directories_once(tmp_path: Path) -> None:
     run_id = new_run_id(START, "a")
-    run = RunDir.create(tmp_path / "new" / "spool", run_id, START)
+    run = RunDir.create(tmp_path / "new" / "spool", run_id)
     assert run.path == tmp_path / "new" / "spool" / "2026-11" / run_id
     assert RunDir.of(tmp_path / "new" / "spool", run_id) == run
     for folder in (run.path, run.path.parent, run.path.parent.parent, tmp_path / "new"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     with pytest.raises(FileExistsError):
-        RunDir.create(tmp_path / "new" / "spool", run_id, START)
+        RunDir.create(tmp_path / "new" / "spool", run_id)
 
 
 @pytest.mark.parametrize("run_id", ["../x", "x", ""])
 def test_create_refuses_other_names(tmp_path: Path, run_id: str) -> None:
     with pytest.raises(ValueError, match="run id"):
-        RunDir.create(tmp_path, run_id, START)
+        RunDir.create(tmp_path, run_id)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -494,7 +494,7 @@ def test_a_month_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "2026-11").symlink_to(tmp_path / "elsewhere")
     when = datetime(2026, 11, 21, tzinfo=UTC)
     with pytest.raises(PermissionError, match="is a symbolic link"):
-        RunDir.create(tmp_path, new_run_id(when, "x"), when)
+        RunDir.create(tmp_path, new_run_id(when, "x"))
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ def users() -> Iterator[Path]:
 
 def make_run(spool: Path, umask: int = 0o022) -> RunDir:
     os.umask(umask)
-    run = RunDir.create(spool, RUN_ID, datetime(2026, 11, 28, tzinfo=UTC))
+    run = RunDir.create(spool, RUN_ID)
     write_json_atomic(run.run_json, {"schema": 1})
     return run
 
