@@ -21,7 +21,7 @@ from hpcfrugal.accounting.series import CumulativeSeries, differences
 from hpcfrugal.core.quick import dataclass
 
 AttemptName = tuple[str, str, int]
-"""Run id, job id and restart."""
+"""Run id, job id and restart; the run id is empty where a job is no run."""
 
 _Shares = list[tuple[AttemptName, "EnergyShare | None"]]
 
@@ -108,7 +108,7 @@ class Balance:
             if share is None:
                 self.unknown.add(job)
             else:
-                self._give(job, share)
+                self.give(job, share)
 
     def merge(self, other: Balance) -> None:
         """Add the balance of the same channel at another time, such as after a reboot."""
@@ -118,9 +118,10 @@ class Balance:
         self.covered_ns += other.covered_ns
         self.unknown |= other.unknown
         for job, share in other.shares.items():
-            self._give(job, share)
+            self.give(job, share)
 
-    def _give(self, job: AttemptName, share: EnergyShare) -> None:
+    def give(self, job: AttemptName, share: EnergyShare) -> None:
+        """Add to the share of a job."""
         before = self.shares.get(job, EnergyShare(0, 0))
         self.shares[job] = EnergyShare(before.dynamic_uj + share.dynamic_uj, before.idle_uj + share.idle_uj)
 

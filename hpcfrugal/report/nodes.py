@@ -10,7 +10,8 @@ from hpcfrugal.accounting.balance import AttemptName, Balance
 from hpcfrugal.core.format import EnergyUnit, count
 from hpcfrugal.core.text import plain
 from hpcfrugal.core.units import compress_nodelist
-from hpcfrugal.ledger.nodes import NodeChannel, NodesFound, NodeSum
+from hpcfrugal.ledger.node_sums import NodeChannel, NodeSum
+from hpcfrugal.ledger.nodes import NodesFound
 from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, Rows, attributes, field, on, rows, scale, sheet, table, to_json
 from hpcfrugal.report.job import COMPONENT_OF_CHANNEL, NOT_ADDED
@@ -26,7 +27,7 @@ class _JobShare(NamedTuple):
 
 
 _JOB_NAME_FIELDS: tuple[Field[AttemptName], ...] = (
-    field("run_id", notation.PLAIN, lambda job: job[0]),
+    field("run_id", notation.PLAIN, lambda job: job[0] or None),
     field("job_id", notation.PLAIN, lambda job: job[1]),
     field("restart", notation.PLAIN, lambda job: job[2]),
 )
@@ -160,12 +161,12 @@ class NodesReport:
         yield note(text)
 
     def _agents(self) -> Iterator[Note]:
-        """Where more is known than the jobs' own samples."""
+        """Where the figures of agents count."""
         if self.found.with_agents:
             nodes = plain(compress_nodelist(self.found.with_agents), 200)
             yield note(
-                f"Only jobs with a sidecar are in this report. The agents of {nodes} have the energy of all jobs:"
-                " `hpcfrugal site closure`."
+                f"Source agent: the agents of {nodes}, which have the energy of all jobs; what jobs with a sidecar read"
+                " counts for the rest of the time. What was idle: `hpcfrugal site closure`."
             )
 
     def _missing(self) -> Iterator[Note]:

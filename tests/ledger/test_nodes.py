@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 
-from hpcfrugal.ledger.nodes import NodesFound, NodeSum, find_nodes
+from hpcfrugal.ledger.node_sums import NodeSum
+from hpcfrugal.ledger.nodes import NodesFound, find_nodes
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync

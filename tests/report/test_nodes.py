@@ -16,6 +16,9 @@ from fake_agent import FakeAgent
 from fake_spool import BOOT_NS, GPU, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 
 from hpcfrugal.cli.root import main
+from hpcfrugal.ledger.nodes import find_nodes
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sync import sync
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -131,20 +134,65 @@ def test_without_samples_there_is_a_message(spool: FakeSpool, call: Call) -> Non
     assert json.loads(call("--json")[1])["nodes"] == []
 
 
-@pytest.mark.parametrize("sampled", [True, False])
-def test_nodes_with_an_agent_are_named(spool: FakeSpool, call: Call, sampled: bool) -> None:
-    if sampled:
-        shared(spool, "17")
+def test_what_the_agent_of_a_node_read_counts_in_place_of_what_sidecars_read(spool: FakeSpool, call: Call) -> None:
+    """The agent begins 30 s after a job with a sidecar: 50 W of the job's 100 W are its own share by the sidecar."""
+    shared(spool, "17").slurm(nodes=("n1",))
     for node in ("n1", "n2"):
-        agent = FakeAgent(spool.root, node, START_NS)
-        agent.start("19", 7)
+        agent = FakeAgent(spool.root, node, START_NS + 30 * SECOND)
+        agent.start("17" if node == "n1" else "19", 7)
         agent.advance(900)
         agent.record("end")
-    text = " ".join(call()[1].split())
-    assert "The agents of n[1-2] have the energy of all jobs: `hpcfrugal site closure`." in text
     document = json.loads(call("--json")[1])
     assert document["nodes_with_agents"] == ["n1", "n2"]
-    assert len(document["nodes"]) == sampled
+    alone, both = document["nodes"]  # that of no known cluster first
+    figures = ((one["component"], one["source"], one["energy_uj"], one["to_jobs_uj"]) for one in both["channels"])
+    assert sorted(figures) == [
+        ("cpu", "agent", 17 * 900 * 10**6, 7 * 900 * 10**6),
+        ("cpu", "rapl-powercap", 100 * 30 * 10**6, 25 * 30 * 10**6),
+        ("dram", "agent", 17 * 225 * 10**6, 7 * 225 * 10**6),
+        ("dram", "rapl-powercap", 10 * 30 * 10**6, 10 * 30 * 10**6 // 4),
+        ("node", "agent", 17 * 1350 * 10**6, 7 * 1350 * 10**6),
+    ]
+    assert [one["counted"] for one in both["channels"]] == [True] * 4 + [False]
+    assert {one["jobs"][0]["run_id"] for one in both["channels"]} == {spool_run(spool)}
+    assert alone["channels"][0]["jobs"] == [
+        {"run_id": None, "job_id": "19", "restart": 0, "energy_uj": 6_300_000_000, "dynamic_j": 6300.0, "idle_j": 0.0}
+    ]
+    for node in (both, alone):
+        counted = [one for one in node["channels"] if one["counted"]]
+        assert node["energy_uj"] == sum(one["energy_uj"] for one in counted)
+        for one in (node, *node["channels"]):
+            assert one["to_jobs_uj"] + one["rest_uj"] == one["energy_uj"]
+    text = " ".join(call()[1].split())
+    assert "Source agent: the agents of n[1-2], which have the energy of all jobs;" in text
+    rows = list(csv.DictReader(io.StringIO(call("--csv")[1])))
+    assert [(row["node"], row["source"]) for row in rows if row["component"] == "cpu"] == [
+        ("n2", "agent"),
+        ("n1", "agent"),
+        ("n1", "rapl-powercap"),
+    ]
+
+
+def spool_run(spool: FakeSpool) -> str:
+    (path,) = spool.root.glob("*/*/run.json")
+    return path.parent.name
+
+
+@pytest.mark.parametrize(("since_s", "until_s"), [(0, 86_400), (100, 86_400), (0, 450), (310, 777)])
+def test_of_an_agent_the_part_of_the_period_counts(spool: FakeSpool, since_s: int, until_s: int) -> None:
+    agent = FakeAgent(spool.root, "n1", START_NS)
+    agent.start("19", 7)
+    agent.advance(900)
+    agent.record("end")
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        span = (START_NS + since_s * SECOND, START_NS + until_s * SECOND)
+        (node,) = find_nodes(connection, spool.root, *span).nodes
+    total = node.total
+    watts, inside_s = 17 * 1.25, min(until_s, 900) - since_s
+    assert total.energy_uj == pytest.approx(watts * inside_s * 10**6)
+    assert total.jobs_uj + total.residual_uj == total.energy_uj
+    assert node.channels["cpu", "package-0", "agent"].sum.measured_ns == inside_s * SECOND
 
 
 def test_a_vanished_file_is_named(spool: FakeSpool, call: Call) -> None:
