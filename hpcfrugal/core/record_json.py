@@ -73,13 +73,11 @@ class LineReader:
 
         plain = {key: field.plain for key, field in codec.json_fields.items() if field.plain is not None}
         self._lists = [key for key, of in plain.items() if isinstance(of, Numbers) and of.size is not None]
-        keys: list[tuple[str, Any] | tuple[str, Any, Any]] = [
-            *required.items(),
-            *((key, of | None, None) for key, of in optional.items()),
-        ]
+        keys = list[tuple[str, Any] | tuple[str, Any, Any]](required.items())
         for key, one in plain.items():
             of = _type_of(one)
             keys.append((key, of) if key in codec.required_keys else (key, of | None, None))
+        keys += ((key, of | None, None) for key, of in optional.items())
         line = msgspec.defstruct("Line", keys, forbid_unknown_fields=True, kw_only=True, gc=False)
         self._decode = msgspec.json.Decoder(line).decode
         self._keys: tuple[str, ...] = line.__struct_fields__

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from hpcfrugal.core.quick import dataclass
 
@@ -22,8 +22,9 @@ StrPath = str | os.PathLike[str]
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 """A larger JSON document is refused (run.json with a forecast of a year stays below 1 MiB)."""
 
-
 _BLOCK_BYTES = 4096
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +111,13 @@ def read_regular(
 ) -> tuple[bytes, os.stat_result]:
     """The content of a file that ``open_regular`` accepts. Raises ``UnsafeFile``, also above ``max_bytes``."""
 
-    def read(descriptor: int, status: os.stat_result) -> bytes:
+    def read(descriptor: int, status: os.stat_result) -> tuple[bytes, os.stat_result]:
         content = os.read(descriptor, min(status.st_size, max_bytes + 1))
         if 0 < status.st_size == len(content):
-            return content  # all that there was when it was opened
-        return content + _read(descriptor, max_bytes + 1 - len(content), status.st_size + 1)
+            return content, status  # all that there was when it was opened
+        return content + _read(descriptor, max_bytes + 1 - len(content), status.st_size + 1), status
 
-    content, status = _read_opened(path, owner_uid, follow, read)
+    content, status = read_opened(path, read, owner_uid=owner_uid, follow=follow)
     if len(content) > max_bytes:
         raise UnsafeFile(f"larger than {max_bytes} bytes")
     return content, status
@@ -125,19 +126,23 @@ def read_regular(
 def read_tail(path: StrPath, most_bytes: int, owner_uid: int) -> tuple[bytes, os.stat_result]:
     """The last bytes of a file of ``owner_uid``. Raises ``UnsafeFile``."""
 
-    def read(descriptor: int, status: os.stat_result) -> bytes:
+    def read(descriptor: int, status: os.stat_result) -> tuple[bytes, os.stat_result]:
         os.lseek(descriptor, max(0, status.st_size - most_bytes), os.SEEK_SET)
-        return _read(descriptor, min(status.st_size, most_bytes), most_bytes)
+        return _read(descriptor, min(status.st_size, most_bytes), most_bytes), status
 
-    return _read_opened(path, owner_uid, False, read)
+    return read_opened(path, read, owner_uid=owner_uid)
 
 
-def _read_opened(
-    path: StrPath, owner_uid: int | None, follow: bool, read: Callable[[int, os.stat_result], bytes]
-) -> tuple[bytes, os.stat_result]:
+def read_opened(
+    path: StrPath, read: Callable[[int, os.stat_result], _T], *, owner_uid: int | None = None, follow: bool = False
+) -> _T:
+    """What ``read`` makes of the descriptor and the status of a file that ``open_regular`` accepts.
+
+    Raises ``UnsafeFile``, or ``Unreadable`` if it cannot be opened or read.
+    """
     descriptor, status = _open(path, owner_uid, follow)
     try:
-        return read(descriptor, status), status
+        return read(descriptor, status)
     except OSError as error:
         raise Unreadable(error) from error
     finally:

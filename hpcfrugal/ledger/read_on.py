@@ -72,7 +72,7 @@ def read_on(path: StrPath, owner_uid: int, sampled: SampledNode, place: str) -> 
         session = SidecarSession.from_json(codec(Header).read(known["header"], []), known["session"])
         parser = SampleParser(sampled, session, known["bad"])
         parser.last_line = last_line[:-1]
-        samples = parser.read(file, state)
+        samples = parser.read(file.read, state, known["size"])
     if len(samples.sessions) != 1 or not _is_closed(session):
         return None
     return ReadOn(samples, SumsBefore(known["channels"], known["busy_ns"]))

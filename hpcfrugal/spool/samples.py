@@ -7,15 +7,16 @@ at once, and one by one only where that fails.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from functools import partial
 from operator import methodcaller
 from typing import Any, BinaryIO
 
 from hpcfrugal.core.quick import dataclass
-from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, open_owned, parse_json_fast
+from hpcfrugal.core.safe_read import FileState, StrPath, UnsafeFile, open_owned, parse_json_fast, read_opened
 from hpcfrugal.spool.covered_time import CoveredTime
 from hpcfrugal.spool.sample_header import (
     MAX_HEADER_BYTES,
@@ -69,8 +70,13 @@ def read_samples(path: StrPath, owner_uid: int, sampled: SampledNode) -> SampleF
     A last line without its newline is torn, which is normal after a kill, and is left out without a problem.
     Raises ``UnsafeFile`` where the file as a whole does not count.
     """
-    with open_samples(path, owner_uid) as (file, state):
-        return SampleParser(sampled).read(file, state)
+
+    def read(descriptor: int, status: os.stat_result) -> SampleFile:
+        state = FileState.of(status)
+        _refuse_large(state)
+        return SampleParser(sampled).read(partial(os.read, descriptor), state)
+
+    return read_opened(path, read, owner_uid=owner_uid)
 
 
 @contextmanager
@@ -78,9 +84,13 @@ def open_samples(path: StrPath, owner_uid: int) -> Iterator[tuple[BinaryIO, File
     """A sample file that is not too large. Raises ``UnsafeFile``."""
     file, state = open_owned(path, owner_uid)
     with file:
-        if state.size > MAX_SAMPLE_FILE_BYTES:
-            raise UnsafeFile(f"larger than {MAX_SAMPLE_FILE_BYTES} bytes, which no sidecar writes")
+        _refuse_large(state)
         yield file, state
+
+
+def _refuse_large(state: FileState) -> None:
+    if state.size > MAX_SAMPLE_FILE_BYTES:
+        raise UnsafeFile(f"larger than {MAX_SAMPLE_FILE_BYTES} bytes, which no sidecar writes")
 
 
 def read_header(path: StrPath, owner_uid: int, sampled: SampledNode) -> Header | None:
@@ -112,46 +122,43 @@ class SampleParser:
         self._covered = CoveredTime()
         self.last_line = self._rest = b""
 
-    def read(self, file: BinaryIO, state: FileState) -> SampleFile:
-        """Take the rest of a file, as far as its ``state`` reaches: what is written meanwhile does not belong to it."""
-        left = state.size - file.tell()
-        while left > 0 and (data := file.read(min(left, _BLOCK_BYTES))):
+    def read(self, read: Callable[[int], bytes], state: FileState, start: int = 0) -> SampleFile:
+        """Take what there is of a file from ``start`` on, of which ``read`` gives at most so many bytes, as far as its
+        ``state`` reaches: what is written meanwhile does not belong to it."""
+        left = state.size - start
+        while left > 0 and (data := read(min(left, _BLOCK_BYTES))):
             left -= len(data)
             self.feed(data)
         return SampleFile(tuple(self.sessions), self.bad, state.size - left - len(self._rest), self.last_line, state)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the file."""
-        *lines, rest = (self._rest + data).split(b"\n")
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()[:MAX_LINE_BYTES]  # no more of a line too long, which stays too long
         self.last_line = lines[-1] if lines else self.last_line
-        self._rest = rest[:MAX_LINE_BYTES]  # no more of a line too long, which stays too long
         for start in range(0, len(lines), _LINES_AT_ONCE):
             self._take([*filter(None, lines[start : start + _LINES_AT_ONCE])])
 
     def _take(self, lines: Sequence[bytes]) -> None:
-        for is_header, some in groupby(lines, _is_header):
-            if is_header:
-                self._take_one_by_one(list(some))
+        """Lines, as many records at once as are valid as they stand."""
+        while lines:
+            session = self._open
+            if len(lines) < _FEW or session is None or session.end_reason is not None or _is_header(lines[0]):
+                self._take_line(lines[0])
+                lines = lines[1:]
+            elif max(map(len, lines)) < MAX_LINE_BYTES and session.extend(lines):
+                return
             else:
-                self._take_records(list(some))
+                half = len(lines) // 2
+                self._take(lines[:half])
+                lines = lines[half:]
 
-    def _take_records(self, lines: Sequence[bytes]) -> None:
-        """Lines that are probably records: as many at once as are valid as they stand."""
-        session = self._open
-        if len(lines) < _FEW or session is None or session.end_reason is not None:
-            self._take_one_by_one(lines)
-        elif max(map(len, lines)) >= MAX_LINE_BYTES or not session.extend(lines):
-            half = len(lines) // 2
-            self._take_records(lines[:half])
-            self._take_records(lines[half:])
-
-    def _take_one_by_one(self, lines: Sequence[bytes]) -> None:
-        for line in lines:
-            try:
-                header = plain_header(line) if _is_header(line) and len(line) <= MAX_HEADER_BYTES else None
-                self._take_object(header or line_object(line, self.bad), len(line))
-            except BadLine as reason:
-                self.bad[str(reason)] += 1
+    def _take_line(self, line: bytes) -> None:
+        try:
+            header = plain_header(line) if _is_header(line) and len(line) <= MAX_HEADER_BYTES else None
+            self._take_object(header or line_object(line, self.bad), len(line))
+        except BadLine as reason:
+            self.bad[str(reason)] += 1
 
     def _take_object(self, data: Header | dict[str, Any], size: int) -> None:
         kind = "header" if isinstance(data, Header) else data.get("kind")

@@ -21,6 +21,7 @@ from hpcfrugal.core.record import (
     UnixTime,
     assemble,
     codec,
+    json_text,
 )
 from hpcfrugal.core.record_json import LineReader, ObjectReader
 from hpcfrugal.core.safe_read import parse_json
@@ -313,3 +314,18 @@ def test_columns_of_plain_records_come_back(tmp_path: object) -> None:
     heat = codec(Heat)
     assert heat.of_row((21, 1)) == Heat(21, True)
     assert json.dumps(heat.write(heat.of_row((None, None)))) == '{"inlet_c": null, "alarm": null}'
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"b": [1, 2.5, None], "a": True}, '{"a":true,"b":[1,2.5,null]}'),
+        ({"é": "ü"}, '{"é":"ü"}'),
+        ({"b": "é", "a": "\ud800"}, '{"a":"\\ud800","b":"\\u00e9"}'),
+        ([2**64], "[18446744073709551616]"),
+    ],
+)
+def test_the_text_of_a_json_column_has_its_keys_in_order_and_can_be_stored(value: object, text: str) -> None:
+    assert json_text(value) == text
+    assert text.encode()
+    assert json.loads(text) == value
