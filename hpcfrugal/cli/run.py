@@ -62,6 +62,7 @@ def run_command(
     from hpcfrugal.local.run import RunLabels, measure_command
     from hpcfrugal.slurm.node_facts import store_run_nodes
     from hpcfrugal.spool.documents import RunPlace
+    from hpcfrugal.spool.used_spools import note_spool
 
     labels = RunLabels(*checked_labels(name, tags))
     config, powers = _settings()
@@ -82,6 +83,8 @@ def run_command(
         labels=labels,
     )
     kept = done.run_dir is not None and not done.temporary
+    if kept:
+        note_spool(config.ledger, config.spool)
     try:
         if problem is not None:
             warn(f"{'the end of this run is not recorded' if kept else 'this run is not kept'}: {problem}")

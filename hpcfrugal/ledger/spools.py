@@ -15,6 +15,7 @@ from hpcfrugal.ledger.rows import SpoolRow
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.tables import SPOOLS
 from hpcfrugal.spool.layout import ACCOUNTING_DIR, RunDir
+from hpcfrugal.spool.used_spools import noted_spools
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,11 @@ def spools_of(ledger_path: Path, spool_root: Path) -> list[LedgerSpool]:
 
 
 def own_spools(ledger_path: Path, spool_root: Path) -> list[Path]:
-    """``spool_root`` first, and the other folders of this user that the ledger was filled from, such as the spool
-    before another one was set; not those of a site's users."""
+    """``spool_root`` first, and the other folders of this user that the ledger was filled from, or that jobs were put
+    into, such as the spool before another one was set; not those of a site's users."""
     others = [spool.path for spool in spools_of(ledger_path, spool_root)[1:] if spool.user is None]
-    return [spool_root, *(path for path in others if _is_own(path))]
+    every = {path_of(path): path for path in (spool_root, *others, *noted_spools(ledger_path))[::-1]}
+    return [path for path in reversed(every.values()) if path == spool_root or _is_own(path)]
 
 
 def _is_own(path: Path) -> bool:

@@ -25,6 +25,7 @@ from hpcfrugal.local.code_state import code_state
 from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.spool import RunDir
 from hpcfrugal.spool.documents import RunPlace, SubmittedDocument, own_run, write_document
+from hpcfrugal.spool.used_spools import note_spool
 from hpcfrugal.spool.zipapp import put_sidecar
 from hpcfrugal.submission.prepare import Prepared
 from hpcfrugal.submission.submitted_job import SubmittedJob
@@ -147,7 +148,7 @@ class _Handover:
         """See ``submit_prepared``."""
         run_dir = prepared.run_dir
         try:
-            self._make(run_dir)
+            self._make(run_dir, prepared.ledger)
         except OSError as error:
             raise SetupError(
                 f"the run directory {run_dir.path} cannot be created: {error.strerror}",
@@ -188,9 +189,10 @@ class _Handover:
             prepared.plan,
         )
 
-    def _make(self, run_dir: RunDir) -> None:
+    def _make(self, run_dir: RunDir, ledger: Path) -> None:
         if (month := run_dir.path.parent) not in self._months:
             run_dir.make_month()
+            note_spool(ledger, run_dir.spool)
             self._months.add(month)
         run_dir.make()
 

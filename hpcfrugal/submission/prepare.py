@@ -37,7 +37,8 @@ class Prepared:
     """A job that is checked, planned and rendered, with nothing written yet.
 
     ``plan`` is None for a job that starts as soon as it can, ``zone`` and ``pue`` if they are unknown. ``warnings``
-    are settings without effect, or with which the job fails at its start, a sentence each.
+    are settings without effect, or with which the job fails at its start, a sentence each. ``ledger`` is that of the
+    settings.
     """
 
     source: Path
@@ -50,6 +51,7 @@ class Prepared:
     arguments: tuple[str, ...]
     user_script: bytes | None
     plan: Plan | None
+    ledger: Path
     zone: str | None
     pue: float | None = None
     warnings: tuple[str, ...] = ()
@@ -122,7 +124,7 @@ def prepare_spec(spec: JobSpec, source: Path, submission: Submission, now: datet
     arguments = tuple(flag for flag in flags if _needs_argv(flag))
     zone = spec.schedule.zone or config.carbon.zone
     return Prepared(
-        source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script, plan, zone,
+        source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script, plan, config.ledger, zone,
         config.carbon.constant_pue, warnings_of(spec, workdir, slurm=submission.slurm),
     )  # fmt: skip
 

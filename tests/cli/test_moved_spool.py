@@ -69,3 +69,21 @@ def test_folders_of_others_and_spools_of_users_are_not_looked_into(box: Sandbox,
     os.rename(before.root, tmp_path / "elsewhere")
     before.root.symlink_to(tmp_path / "elsewhere")
     assert named(box) == []
+
+
+@pytest.mark.parametrize("how", ["submit", "run"])
+def test_a_job_of_the_spool_before_is_found_where_nothing_was_synced(box: Sandbox, tmp_path: Path, how: str) -> None:
+    box.env |= {"HPCFRUGAL_SPOOL": str(tmp_path / "before"), "HPCFRUGAL_BACKEND": "local"}
+    if how == "submit":
+        box.write("job.yaml", "name: early\ncommand: 'true'\n")
+        box.ok("submit", "--wait", "job.yaml")
+        (box.home / ".local/share/hpcfrugal/ledger.db").unlink()  # the report at the end has made it
+    else:
+        box.ok("run", "--name", "early", "--", "true")
+    box.env |= {"HPCFRUGAL_SPOOL": str(tmp_path / "now")}
+    (job,) = json.loads(box.ok("status", "--json", "early"))
+    assert (job["name"], job["state"]) == ("early", "COMPLETED")
+    assert json.loads(box.ok("report", "early", "--json"))["jobs"][0]["name"] == "early"
+    # another ledger has nothing to do with it
+    box.env |= {"HPCFRUGAL_LEDGER": str(tmp_path / "other.db")}
+    assert box.run("status", "early").code == 2
