@@ -55,7 +55,8 @@ class Local:
         run_dir = RunDir(job.script.parent)
         if job.begin is not None and job.begin <= datetime.now(UTC):
             job = replace(job, begin=None)
-        launch = Launch(job, user_name(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+        # The content has the values of the job's environment, and is in its own file.
+        launch = Launch(replace(job, content=b""), user_name(), os.environ.get("CUDA_VISIBLE_DEVICES"))
         first = tasks_of(run_dir, job.array)[0]
         if not os.access(job.workdir, os.X_OK) or not job.workdir.is_dir():
             raise SetupError(f"the job cannot run in {job.workdir}", hint="set workdir in the job file to a directory")
