@@ -15,8 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from hpcfrugal.core.quick import dataclass
+
+_LONG_HINT = 80
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -67,12 +70,21 @@ class InputError(HpcfrugalError):
 
     def __init__(self, problems: Iterable[Problem], *, hint: str | None = None) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems), hint=hint)
+        super().__init__("\n".join(_lines(self.problems)), hint=hint)
 
     @classmethod
     def at(cls, where: str, what: str, hint: str | None = None) -> InputError:
         """An error with a single problem."""
         return cls([Problem(where, what, hint)])
+
+
+def _lines(problems: Iterable[Problem]) -> Iterator[str]:
+    """A line for each problem. A long hint, such as a list of all keys, stands with the first that has it."""
+    given: set[str | None] = set()
+    for problem in problems:
+        yield str(replace(problem, hint=None) if problem.hint in given else problem)
+        if len(problem.hint or "") > _LONG_HINT:
+            given.add(problem.hint)
 
 
 class CollectedProblems:

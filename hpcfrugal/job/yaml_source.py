@@ -171,12 +171,21 @@ class _Reader:
         return {**merged, **found}
 
     def _merge(self, path: KeyPath) -> dict[str, Any]:
-        """The keys that ``<<: *name`` adds; the mapping's own keys take precedence."""
+        """The keys that ``<<: *name`` or ``<<: [*name, *other]`` adds.
+
+        The mapping's own keys take precedence, and those of an earlier one in the list.
+        """
         event = self._loader.get_event()
-        value = self._value(event, path)
-        if not isinstance(value, dict):
-            raise self._error(event, "`<<` needs a mapping", "write `<<: *name`")
-        return value
+        if isinstance(event, yaml.SequenceStartEvent):
+            value = []
+            while not isinstance(entry := self._loader.get_event(), yaml.SequenceEndEvent):
+                value.append(self._value(entry, path))
+        else:
+            value = [self._value(event, path)]
+        if not value or not all(isinstance(one, dict) for one in value):
+            hint = "write `<<: *name`, or `<<: [*name, *other]`"
+            raise self._error(event, "`<<` needs a mapping, or a list of mappings", hint)
+        return {name: one[name] for one in reversed(value) for name in one}
 
 
 def _not_yaml(text: str, where: str, error: yaml.YAMLError) -> InputError:

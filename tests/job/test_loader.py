@@ -231,6 +231,18 @@ zzz: 1
     ]
 
 
+def test_the_known_keys_are_named_once_for_all_unknown_ones(tmp_path: Path) -> None:
+    keys = [f"zz{number}zz" for number in range(300)]
+    path = tmp_path / "job.yaml"
+    path.write_text("command: a\n" + "".join(f"{key}: 1\n" for key in keys) + "energy: {qq: 1, ww: 2}\n")
+    with pytest.raises(InputError) as refused:
+        load_job(path)
+    text = str(refused.value)
+    assert len(refused.value.problems) == 302
+    assert all(f"{key}: there is no key" in text for key in (*keys, "qq", "ww"))
+    assert text.count("the keys here are name, command") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

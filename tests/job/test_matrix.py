@@ -67,6 +67,20 @@ def test_what_is_stored_has_the_parameters_by_index() -> None:
 
 
 @pytest.mark.parametrize(
+    "matrix",
+    [
+        {"a": [1, 2]},
+        {"a": [1]},
+        {"tasks": [1, None, "x y"], "b": [True]},
+        {"a": [1, 2], "b": ["x", "y"], "exclude": [{"a": 1}], "include": [{"b": "z", "a": 3}], "max_running": 2},
+    ],
+)
+def test_what_is_stored_is_read_back(matrix: dict[str, Any]) -> None:
+    spec = job(**matrix)
+    assert JobSpec(**json.loads(json.dumps(spec.to_json()))) == spec
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("  lr: 5\n", ["3: matrix.lr: needs a list of values, such as [5]"]),

@@ -63,6 +63,14 @@ def test_aliases_and_merges_are_followed() -> None:
     assert not source.problems
 
 
+def test_of_a_list_of_merges_the_first_mapping_counts() -> None:
+    text = "a: &a {p: 1, q: 2}\nb: &b\n  q: 3\n  r: 4\nc:\n  s: 5\n  <<: [*a, *b, {r: 6, t: 7}]\n"
+    source = read_yaml(text, "job.yaml")
+    assert source.value["c"] == {"p": "1", "q": "2", "r": "4", "s": "5", "t": "7"}
+    assert [source.line_of(("c", key)) for key in "pqst"] == [1, 1, 6, 7]
+    assert not source.problems
+
+
 def test_an_alias_bomb_is_refused_at_once() -> None:
     text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
     for level in range(1, 12):
@@ -97,7 +105,9 @@ def test_a_merge_bomb_is_refused_at_once() -> None:
         ("a: *x\n", "job.yaml:1: *x is not defined above"),
         ("a: b\nc: x\x00y\n", r"job.yaml:2: '\x00' is not allowed in YAML (remove the control characters)"),
         ('a: "b\\@"\n', "job.yaml:1: not YAML"),
-        ("<<: 3\n", "`<<` needs a mapping"),
+        ("<<: 3\n", "`<<` needs a mapping, or a list of mappings"),
+        ("<<: []\n", "`<<` needs a mapping, or a list of mappings"),
+        ("<<: [{a: 1}, 3]\n", "`<<` needs a mapping, or a list of mappings"),
         ("a: " + "[" * 30 + "]" * 30, "more than 20 levels deep"),
         ("a: " + "[" * 50_000, "more than 20 levels deep"),
     ],
