@@ -48,9 +48,14 @@ class NodeJob:
         """What of it is its part of the node's idle energy."""
 
     @property
+    def held_cpus(self) -> int | None:
+        """The CPUs that it holds, as Linux counts them, else as Slurm does."""
+        return self.cpus or self.slurm_cpus
+
+    @property
     def is_known(self) -> bool:
         """Whether nothing more is to be found out about it."""
-        return None not in (self.job_id, self.uid, self.cpus or self.slurm_cpus, self.gpus)
+        return None not in (self.job_id, self.uid, self.held_cpus, self.gpus)
 
     def line(self) -> dict[str, object]:
         """The job as it stands in a file."""
@@ -59,7 +64,7 @@ class NodeJob:
             "sluid": self.sluid,
             "uid": self.uid,
             "first_ns": self.first_ns,
-            "cpus": self.cpus or self.slurm_cpus,
+            "cpus": self.held_cpus,
             "cpu_us": self.cpu_us,
             "energy_uj": self.energy_uj,
             "idle_uj": self.idle_uj if any(self.idle_uj) else [],

@@ -89,7 +89,7 @@ def note_group(job: NodeJob, proc: str, directory: str, *, again: bool) -> None:
             continue
         if process.comm == DAEMON:
             job.job_id = job.job_id or job_of_title(proc, pid)
-        elif again or None in (job.uid, job.cpus or job.slurm_cpus, job.gpus):
+        elif again or None in (job.uid, job.held_cpus, job.gpus):
             note_task(job, proc, pid)
             job.looked.add(pid)
         if job.is_known and not again:
