@@ -67,19 +67,11 @@ def check_usable(status: os.stat_result, owner_uid: int) -> None:
         raise UnsafeFile(reason)
 
 
-def open_regular(
-    path: StrPath, *, owner_uid: int | None = None, follow: bool = False
-) -> tuple[BinaryIO, os.stat_result]:
-    """Open a regular file (of ``owner_uid``, if given) for reading, with its status; a link only with ``follow``.
+def _open(path: StrPath, owner_uid: int | None, follow: bool) -> tuple[int, os.stat_result]:
+    """The descriptor of a regular file (of ``owner_uid``, if given), with its status; a link only with ``follow``.
 
     Raises ``UnsafeFile``, or ``Unreadable`` if it cannot be opened.
     """
-    descriptor, status = _open(path, owner_uid, follow)
-    return open(descriptor, "rb"), status
-
-
-def _open(path: StrPath, owner_uid: int | None, follow: bool) -> tuple[int, os.stat_result]:
-    """The descriptor of a file, as ``open_regular``."""
     # O_NONBLOCK: opening a named pipe must not wait for a writer.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -102,25 +94,35 @@ def _open(path: StrPath, owner_uid: int | None, follow: bool) -> tuple[int, os.s
 
 def open_owned(path: StrPath, owner_uid: int) -> tuple[BinaryIO, FileState]:
     """Open a regular file of ``owner_uid``, never through a link. Raises ``UnsafeFile``."""
-    file, status = open_regular(path, owner_uid=owner_uid)
-    return file, FileState.of(status)
+    descriptor, status = _open(path, owner_uid, follow=False)
+    return open(descriptor, "rb"), FileState.of(status)
 
 
 def read_regular(
     path: StrPath, max_bytes: int = MAX_DOCUMENT_BYTES, *, owner_uid: int | None = None, follow: bool = False
 ) -> tuple[bytes, os.stat_result]:
-    """The content of a file that ``open_regular`` accepts. Raises ``UnsafeFile``, also above ``max_bytes``."""
+    """The content of a regular file (of ``owner_uid``, if given); a link only with ``follow``.
 
-    def read(descriptor: int, status: os.stat_result) -> tuple[bytes, os.stat_result]:
-        content = os.read(descriptor, min(status.st_size, max_bytes + 1))
-        if 0 < status.st_size == len(content):
-            return content, status  # all that there was when it was opened
-        return content + _read(descriptor, max_bytes + 1 - len(content), status.st_size + 1), status
-
-    content, status = read_opened(path, read, owner_uid=owner_uid, follow=follow)
+    Raises ``UnsafeFile``, also above ``max_bytes``.
+    """
+    content, status = read_start(path, max_bytes + 1, owner_uid=owner_uid, follow=follow)
     if len(content) > max_bytes:
         raise UnsafeFile(f"larger than {max_bytes} bytes")
     return content, status
+
+
+def read_start(
+    path: StrPath, most_bytes: int, *, owner_uid: int | None = None, follow: bool = False
+) -> tuple[bytes, os.stat_result]:
+    """The first bytes of a file, as ``read_regular``. Raises ``UnsafeFile``."""
+
+    def read(descriptor: int, status: os.stat_result) -> tuple[bytes, os.stat_result]:
+        content = os.read(descriptor, min(status.st_size, most_bytes))
+        if 0 < status.st_size == len(content):
+            return content, status  # all that there was when it was opened
+        return content + _read(descriptor, most_bytes - len(content), status.st_size + 1), status
+
+    return read_opened(path, read, owner_uid=owner_uid, follow=follow)
 
 
 def read_tail(path: StrPath, most_bytes: int, owner_uid: int) -> tuple[bytes, os.stat_result]:
@@ -136,7 +138,7 @@ def read_tail(path: StrPath, most_bytes: int, owner_uid: int) -> tuple[bytes, os
 def read_opened(
     path: StrPath, read: Callable[[int, os.stat_result], _T], *, owner_uid: int | None = None, follow: bool = False
 ) -> _T:
-    """What ``read`` makes of the descriptor and the status of a file that ``open_regular`` accepts.
+    """What ``read`` makes of the descriptor and the status of a file, which is as for ``read_regular``.
 
     Raises ``UnsafeFile``, or ``Unreadable`` if it cannot be opened or read.
     """

@@ -92,9 +92,7 @@ class SectionKey:
         return None if isinstance(self.of, ValueType) else self.of
 
     def to_json(self, value: Any) -> Any:
-        """A value of it in JSON."""
-        if value is None:
-            return None
+        """A value of it in JSON; not for None."""
         if isinstance(self.of, ValueType):
             return self.of.to_json(value) if self.of.to_json is not None else value
         return value.to_json()
@@ -226,7 +224,8 @@ class Section:
 
     def to_json(self) -> dict[str, Any]:
         """All values in JSON, from which the same section can be built."""
-        return {name: key.to_json(getattr(self, name)) for name, key in self.known_keys.items()}
+        own = vars(self)
+        return {name: None if own[name] is None else key.to_json(own[name]) for name, key in self.known_keys.items()}
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} cannot be changed; {type(self).__name__}.changed makes a copy")

@@ -260,17 +260,14 @@ def components(lines: Sequence[str]) -> list[list[str]]:
 
 def component_flags(lines: Sequence[str]) -> list[list[Flag]]:
     """The options in #SBATCH lines that were found valid, of each component of the job."""
-    return [
-        SBATCH.read(
-            [
-                word
-                for line in some
-                if not _begins_component(words := split_words(line.removeprefix(_MAGIC)))
-                for word in words
-            ]
-        )
-        for some in components(lines)
-    ]
+    found: list[list[str]] = [[]]
+    for line in lines:
+        words = split_words(line.removeprefix(_MAGIC))
+        if _begins_component(words):
+            found.append([])
+        else:
+            found[-1] += words
+    return [SBATCH.read(words) for words in found]
 
 
 def directive_flags(lines: Sequence[str]) -> list[Flag]:

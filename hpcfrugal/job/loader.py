@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcfrugal.core.errors import InputError, Problem
-from hpcfrugal.core.safe_read import Unreadable, UnsafeFile, open_regular
+from hpcfrugal.core.safe_read import Unreadable, UnsafeFile, read_start
 from hpcfrugal.core.section import KeyPath
 from hpcfrugal.job.batch_script import Directives, given_options, read_directives, value_at
 from hpcfrugal.job.model import JobSpec
@@ -111,14 +111,10 @@ def _name_of_file(path: Path) -> str:
 def _read_head(path: Path, where: str, limit: int) -> bytes:
     """A regular file's content up to one byte more than ``limit``; raises InputError."""
     try:
-        file, _ = open_regular(path, follow=True)
-        with file:
-            return file.read(limit + 1)
+        return read_start(path, limit + 1, follow=True)[0]
     except UnsafeFile as error:
         missing = isinstance(error, Unreadable) and isinstance(error.error, FileNotFoundError)
         raise InputError.at(where, "there is no such file" if missing else str(error)) from None
-    except OSError as error:
-        raise InputError.at(where, f"cannot be read: {error.strerror}") from None
 
 
 def _decode(raw: bytes, where: str) -> str:

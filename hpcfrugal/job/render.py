@@ -209,7 +209,7 @@ def render_script(
         "pythons": pythons,
         "sidecar_environ": SIDECAR_ENVIRON,
         "command": spec.command,
-        "python_file": spec.command is not None and is_python_file(spec.command),
+        "is_python_file": is_python_file,
         "script": None if script is None else [*script.interpreter, script.path, *spec.args],
         "interpreter": script.interpreter if script else [],
         "shell": script is None or _is_shell(script.interpreter),

@@ -10,6 +10,8 @@ from typing import Any
 from hpcfrugal.core.units import format_walltime
 from hpcfrugal.job.model import SBATCH, JobSpec
 
+_VALUE_OF = {key: attrgetter(key) for key in SBATCH.keys}
+
 
 def sbatch_time(at: datetime) -> str:
     """An instant, cut to the second, in the local time of this machine, as sbatch reads it.
@@ -29,7 +31,7 @@ def sbatch_flags(spec: JobSpec, *, begin: datetime | None = None) -> list[str]:
 
     ``begin`` is the planned start; without one the job may start at ``schedule.earliest``.
     """
-    values = {key: attrgetter(key)(spec) for key in SBATCH.keys}
+    values = {key: read(spec) for key, read in _VALUE_OF.items()}
     if begin is not None:
         values["schedule.earliest"] = begin
     return [*flags_from(values), *spec.sbatch]

@@ -51,7 +51,7 @@ def _of_section(section: type[Section], kind: str | list[str]) -> dict[str, Any]
 def _of_key(name: str, key: SectionKey) -> dict[str, Any]:
     """A key with its short forms, the empty value, and its default as one would write it."""
     about: dict[str, Any] = {"description": key.description, "examples": list(key.examples)}
-    default = None if key.required else key.to_json(key.default)
+    default = None if key.required or key.default is None else key.to_json(key.default)
     if isinstance(default, bool | int | float) or (isinstance(default, str) and default):
         about["default"] = default
     if isinstance(key.of, ValueType):
