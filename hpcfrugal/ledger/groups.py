@@ -9,97 +9,27 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.core.time import from_us
 from hpcfrugal.ledger.due import DAY_NS, known_defaults
 from hpcfrugal.ledger.footprints import Intensities
+from hpcfrugal.ledger.job_groups import Group, GroupRow, Label
 from hpcfrugal.ledger.overlap import node_times, overlapping, overlaps_of
 from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.queries import JobFilter, conditions, jobs_in
 from hpcfrugal.ledger.refresh import compute
 from hpcfrugal.ledger.rollup import months_in
 from hpcfrugal.ledger.selection import COUNTS, DAY_S, KEYS, ROLLED, JobDays, counts_once, of_rollup
-from hpcfrugal.ledger.sums import EnergySums, in_whole, sums_in, total_of
+from hpcfrugal.ledger.sums import in_whole, sums_in, total_of
 from hpcfrugal.ledger.total_rows import CarbonPlace
 from hpcfrugal.ledger.totals import JobEnergy
 
 GROUPINGS = (*ROLLED, "qos", "name", "project", "phase", "node", "component", "day", "month")
 """What jobs can be grouped by; ``tag:KEY`` is another."""
-
-Label = str | None
-"""What jobs of a group have in common; None: they do not have it."""
-
-
-@dataclass(slots=True)
-class JobCounts:
-    """How many jobs, by ``COUNTS``."""
-
-    jobs: int = 0
-    not_started: int = 0
-    known: int = 0
-    incomplete: int = 0
-    with_co2e: int = 0
-    shared: int = 0
-    lacking_idle: int = 0
-
-    def add(self, numbers: Sequence[int]) -> None:
-        """Add numbers in the order of ``COUNTS``."""
-        for name, number in zip(COUNTS, numbers, strict=True):
-            setattr(self, name, getattr(self, name) + number)
-
-
-@dataclass(slots=True)
-class Group:
-    """Jobs with the same labels: how many they are, and what they used.
-
-    ``elapsed_ns`` is their own time, None where none is known, as of nodes and components. ``places``: where their
-    energy counts, and how many jobs that are. ``overlapping``: jobs that have the same energy of a node or a GPU, which
-    the sums have twice.
-    """
-
-    labels: tuple[Label, ...]
-    counts: JobCounts = field(default_factory=JobCounts)
-    elapsed_ns: int | None = None
-    components: dict[str, EnergySums] = field(default_factory=dict)
-    places: dict[CarbonPlace, JobCounts] = field(default_factory=dict)
-    scopes: set[str] = field(default_factory=set)
-    overlapping: list[str] = field(default_factory=list)
-
-    @property
-    def sums(self) -> EnergySums:
-        """All components together."""
-        return total_of(self.components.values())
-
-    def add(self, row: _Row) -> None:
-        """Add a row of a selection."""
-        self.counts.add(row.counts)
-        self.places.setdefault(row.place, JobCounts()).add(row.counts)
-        if row.component:
-            old = self.components.get(row.component)
-            self.components[row.component] = row.sums if old is None else total_of((old, row.sums))
-        if row.scope is not None and row.counts[0]:
-            self.scopes.add(row.scope)
-        if row.elapsed_ns is not None:
-            self.elapsed_ns = (self.elapsed_ns or 0) + row.elapsed_ns
-
-
-_NOBODY = (0,) * len(COUNTS)
-
-
-class _Row(NamedTuple):
-    """A row of a selection."""
-
-    labels: tuple[Label, ...]
-    place: CarbonPlace
-    scope: str | None
-    component: str
-    counts: Sequence[int]
-    elapsed_ns: int | None
-    sums: EnergySums
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +58,8 @@ def grouped(connection: sqlite3.Connection, wanted: JobFilter, by: Sequence[str]
     shown = [found[labels] for labels in order if found[labels].counts.jobs]
     return Grouped(shown, total if whole else grouped(connection, wanted).total)
 
+
+_NOBODY = (0,) * len(COUNTS)
 
 _DIVIDING = frozenset({"node", "component", "day", "month"})
 """Groupings that divide jobs, so that their numbers of jobs do not add up to that of all."""
@@ -217,7 +149,7 @@ class _Reader:
 
     # Its rows
 
-    def rows(self) -> Iterator[_Row]:
+    def rows(self) -> Iterator[GroupRow]:
         """All rows; a label may come more than once."""
         since, until = self._whole_days
         if since < until:
@@ -238,7 +170,7 @@ class _Reader:
         rolled = all(key == "component" or KEYS[key].rolled is not None for key in self._keys)
         return rolled and not self._wanted.jobs and not self._wanted.tags
 
-    def _of_rollup(self, due: Sequence[int]) -> Iterator[_Row]:
+    def _of_rollup(self, due: Sequence[int]) -> Iterator[GroupRow]:
         since, until = self._whole_days
         condition = f"day >= {since} AND day < {until}"
         values = []
@@ -268,13 +200,13 @@ class _Reader:
             return [jobs.components(with_counts=True)]
         return [jobs.jobs_of_nodes if "node" in self._keys else jobs.jobs, jobs.components(with_counts=False)]
 
-    def _of_jobs(self, condition: str) -> Iterator[_Row]:
+    def _of_jobs(self, condition: str) -> Iterator[GroupRow]:
         for query in self._queries(condition, self._columns):
             yield from self._read(self._cursor.execute(query, self._values).fetchall())
 
-    def _cut(self, edge: _Range) -> Iterator[_Row]:
+    def _cut(self, edge: _Range) -> Iterator[GroupRow]:
         """The jobs that an edge of the period cuts within a day."""
-        found: list[tuple[int, _Row]] = []
+        found: list[tuple[int, GroupRow]] = []
         for query in self._queries(edge.across, ["d.job", *self._columns]):
             rows = self._cursor.execute(query, self._values).fetchall()
             found += zip((row[0] for row in rows), self._read([row[1:] for row in rows]), strict=True)
@@ -294,12 +226,12 @@ class _Reader:
             )
             yield row._replace(elapsed_ns=sum(elapsed) if row.elapsed_ns is not None else None, sums=sums)
 
-    def _read(self, rows: Sequence[Sequence[Any]]) -> Iterator[_Row]:
+    def _read(self, rows: Sequence[Sequence[Any]]) -> Iterator[GroupRow]:
         width = len(self._columns)
         for row in rows:
             place, scope, component = row[width : width + 3]
             counts, rest = row[width + 3 : width + 3 + len(COUNTS)], row[width + 3 + len(COUNTS) :]
-            yield _Row(
+            yield GroupRow(
                 self._labels(row[:width], component),
                 self._place(place),
                 self._text("texts", scope),

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from hpcfrugal.accounting.footprint import LevelSource
 from hpcfrugal.core.format import NONE, count, percent
-from hpcfrugal.ledger.groups import JobCounts
+from hpcfrugal.ledger.job_groups import JobCounts
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.ledger.total_rows import CarbonPlace, JobTotalsRow
 from hpcfrugal.report import notation

@@ -14,7 +14,8 @@ from typing import Any
 
 from hpcfrugal.core.format import NONE, EnergyUnit, count
 from hpcfrugal.core.text import plain
-from hpcfrugal.ledger.groups import Group, Grouped, JobCounts, grouped, jobs_at_edges
+from hpcfrugal.ledger.groups import Grouped, grouped, jobs_at_edges
+from hpcfrugal.ledger.job_groups import Group, JobCounts
 from hpcfrugal.ledger.parts import IDLE_LACKING, SCOPES_BETWEEN, boundary_of
 from hpcfrugal.ledger.queries import JobFilter, count_jobs, iter_jobs, tag_keys
 from hpcfrugal.ledger.sums import EnergySums

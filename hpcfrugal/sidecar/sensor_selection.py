@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .counter import PowerIntegral, power_gap_ns
 from .log import log
+from .missing_sensors import HEADER_WAIT_S, missing_sensors
 from .sampling_rate import slower_ns
 from .sensor_calls import open_sensor, read_sensor
 from .sensor_in_use import ActiveChannel, SensorInUse, problems_of
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
     from .sensor_in_use import Fallback
     from .sensors.base import Channel, Opened, Sensor
-
-HEADER_WAIT_S = 1.0
-"""Seconds that the header waits for a sensor that is slow to open."""
 
 FAILED_READS = 10
 """Samples without a value after which a source is replaced by a fallback."""
@@ -83,35 +81,8 @@ class SensorSelection:
 
     @property
     def absent(self) -> list[Absent]:
-        """Better sources that are not used, and why; with a domain where no other source covers it but one covers other
-        domains of its component."""
-        late = [
-            Absent(component, source.sensor.name, reason)
-            for source in self._late
-            if (reason := _late_reason(source))
-            for component in source.components
-        ]
-        interrupted = [
-            Absent(source.sensor.component, source.sensor.name, problem)
-            for source in self._sources
-            for problem in problems_of(source)
-        ]
-        return [
-            entry
-            if self._is_missing(entry)
-            else Absent(entry.component, entry.source, entry.reason, advice=entry.advice)
-            for entry in self._absent
-        ] + [*interrupted, *late]
-
-    def _is_missing(self, absent: Absent) -> bool:
-        """Whether no source covers the domain of ``absent``, while one covers others of its component."""
-        speaking = [
-            (source.is_whole, entry.channel.domain)
-            for source in self._sources
-            for entry in source.entries
-            if entry.used and entry.channel.counted and entry.channel.component == absent.component
-        ]
-        return bool(speaking) and not any(whole or domain == absent.domain for whole, domain in speaking)
+        """Better sources that are not used, and why; see ``missing_sensors``."""
+        return missing_sensors(self._sources, self._late, self._absent)
 
     @property
     def gpus_unread(self) -> int:
@@ -382,10 +353,3 @@ class SensorSelection:
         while worker and not worker.wait(_SLICE_S) and self._clock_ns() < deadline_ns:
             if self._stop():
                 return
-
-
-def _late_reason(source: SensorInUse) -> str:
-    """Why a source that has not opened yet is not used; empty where nothing is missed."""
-    missing = getattr(source.sensor, "missing", None)
-    reason: str | None = missing() if missing is not None else None
-    return f"no response within {HEADER_WAIT_S:g} s" if reason is None else reason
