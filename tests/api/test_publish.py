@@ -67,6 +67,11 @@ class Site:
     slurm: FakeSlurm
 
     @property
+    def home(self) -> Path:
+        """Of a user who has none."""
+        return self.root / "no-home"
+
+    @property
     def ledger(self) -> Path:
         return self.root / "ledger/ledger.db"
 
@@ -273,7 +278,7 @@ def test_a_user_reads_theirs_by_report(site: Site) -> None:
         argv = ["report", *options, "--json", "--since", "all"]
 
         def run() -> tuple[int, str]:
-            done = CliRunner().invoke(program, argv, env={"HOME": "/nonexistent"})
+            done = CliRunner().invoke(program, argv, env={"HOME": str(site.home)})
             return done.exit_code, done.stdout if done.exit_code == 0 else f"{done.output}{done.exception}"
 
         return run
@@ -299,7 +304,7 @@ def test_a_user_reads_theirs_by_report(site: Site) -> None:
 
 def test_the_command_names_what_it_did_and_what_is_missing(site: Site) -> None:
     def command(*options: str) -> Any:
-        return CliRunner().invoke(program, ["site", "publish", *options], env={"HOME": "/nonexistent"})
+        return CliRunner().invoke(program, ["site", "publish", *options], env={"HOME": str(site.home)})
 
     assert "--ledger: is missing" in str(command().exception)
     assert "--to: is missing" in str(command().exception)

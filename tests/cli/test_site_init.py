@@ -123,7 +123,7 @@ def test_trouble_is_one_sentence(site: Sandbox, box: Sandbox, tmp_path: Path) ->
     (tmp_path / "file").touch()
     done = site.run("site", "init", "-o", tmp_path / "file/config.toml")
     assert (done.code, f"{tmp_path}/file/config.toml cannot be written: " in done.err) == (3, True)
-    done = box.run("site", "init", "-o", "-", env={"PATH": "/nonexistent"})
+    done = box.run("site", "init", "-o", "-", env={"PATH": str(tmp_path / "none")})
     assert (done.code, "Traceback" in done.err, done.out) == (3, False, "")
 
 

@@ -266,7 +266,10 @@ class _Watch:
         return False
 
     def wait_until(self, at_ns: int) -> str | None:
-        self._node.advance(max(0, min(at_ns, self._end_ns) - self._node.boottime_ns))
+        # The loop also asks without a wait, as often as a thread of a sensor takes long: then nothing happens.
+        span_ns = min(at_ns, self._end_ns) - self._node.boottime_ns
+        if span_ns > 0:
+            self._node.advance(span_ns)
         if self._node.boottime_ns < self._end_ns:
             return None
         if self._killed:

@@ -391,7 +391,7 @@ def test_settings_never_keep_the_command_from_running(environ: dict[str, str], t
     for changes in (
         {"HOME": "/dev/null"},
         {"HOME": "relative"},
-        {"HOME": "relative", "XDG_DATA_HOME": "relative", "TMPDIR": "/nonexistent"},
+        {"HOME": "relative", "XDG_DATA_HOME": "relative", "TMPDIR": str(tmp_path / "none")},
         {"HOME": str(tmp_path / "locked")},
         {"XDG_CONFIG_HOME": str(tmp_path / "xdg")},
         {"HPCFRUGAL_SPOOL": "relative", "HPCFRUGAL_PUE": "much"},

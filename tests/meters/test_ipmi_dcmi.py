@@ -81,8 +81,8 @@ def test_no_program(tmp_path: Path) -> None:
         dcmi(command=[str(tmp_path / "none")]).power_w("n1")
 
 
-def test_neither_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setattr("hpcfrugal.meters.ipmi_dcmi._SBIN", "/nonexistent")
+def test_neither_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("hpcfrugal.meters.ipmi_dcmi._SBIN", str(tmp_path))
     with pytest.raises(SourceError, match="neither ipmi-dcmi nor ipmitool is installed"):
         dcmi().power_w("n1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -37,9 +38,9 @@ def test_ten_jobs_in_other_partitions_are_named(monkeypatch: pytest.MonkeyPatch,
     assert done.notes == (f"ignored, since they are not in the partition or QOS of the queue: {named}",)
 
 
-def test_forecasts_of_96_h_from_the_whole_hour_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecasts_of_96_h_from_the_whole_hour_are_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[tuple[object, ...]] = []
     monkeypatch.setattr(controller, "get_forecast", lambda config, *what: asked.append(what))
-    forecast_source(load_config({"HOME": "/nonexistent"}))(GREEN, NOW)
+    forecast_source(load_config({"HOME": str(tmp_path)}))(GREEN, NOW)
     hour = NOW.replace(minute=0)
     assert asked == [("FR", "average", hour, hour + timedelta(hours=96))]

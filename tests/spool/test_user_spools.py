@@ -113,13 +113,17 @@ def test_ones_own_link_to_a_spool_is_followed(users: Path) -> None:
 
 
 def test_the_spool_of_the_settings_is_that_of_the_user(users: Path) -> None:
-    environ = {"HOME": "/nonexistent", "HPCFRUGAL_SPOOL": f"{users}/%u"}
+    environ = {"HOME": f"{users.parent}/no-home", "HPCFRUGAL_SPOOL": f"{users}/%u"}
     assert ALICE.run(lambda: load_config(environ).spool) == users / "41001"
 
 
 def test_doctor_names_the_group_that_can_read_ones_spool(users: Path) -> None:
     """Others than that group are a finding."""
-    environ = {"HOME": "/nonexistent", "HPCFRUGAL_SPOOL": f"{users}/%u", "HPCFRUGAL_LEDGER": f"{users}/41001/ledger.db"}
+    environ = {
+        "HOME": f"{users.parent}/no-home",
+        "HPCFRUGAL_SPOOL": f"{users}/%u",
+        "HPCFRUGAL_LEDGER": f"{users}/41001/ledger.db",
+    }
 
     def finding(mode: int | None = None) -> tuple[str, str]:
         make_run(users / "41001")
