@@ -15,9 +15,10 @@ from hpcfrugal.core.record_values import InvalidRecord, InvalidValue, Numbers, P
 
 _T = TypeVar("_T")
 
-_REMEMBERED = 256
+_REMEMBERED_BYTES = 1024 * 1024
 _MOST_REMEMBERED_BYTES = 16 * 1024
-"""So many texts of inner records are remembered, up to this size: the channels of all nodes of a kind are the same."""
+"""Texts of inner records are remembered up to these sizes, of all of a field and of one of them: the channels of all
+nodes of a kind are the same, and the facts of a node in all of its jobs."""
 
 
 class ObjectReader(Generic[_T]):
@@ -128,16 +129,20 @@ def _remembering(read: Read) -> Callable[[Any, Problems], Any]:
     from msgspec.json import decode
 
     known: dict[bytes, Any] = {}
+    left = _REMEMBERED_BYTES
 
     def remembered(text: Any, problems: Problems) -> Any:
+        nonlocal left
         same = bytes(text)
         if same in known:
             return known[same]
         value = decode(same)
         found = None if value is None else read(value, problems)
         if not problems and len(same) <= _MOST_REMEMBERED_BYTES:
-            if len(known) >= _REMEMBERED:
+            left -= len(same)
+            if left < 0:
                 known.clear()
+                left = _REMEMBERED_BYTES
             known[same] = found
         return found
 

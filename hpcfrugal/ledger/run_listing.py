@@ -36,13 +36,12 @@ class RunListing:
 
     def path_of(self, file: ListedFile) -> str:
         """Where one of the files is."""
-        return f"{self.run_dir.path}/{file.name}"
+        return f"{self.run_dir.folder}/{file.name}"
 
 
 def list_run(run: RunDir) -> RunListing:
     """List a run directory. Raises ``OSError``."""
-    path = os.fspath(run.path)
-    folder = os.lstat(path)
+    folder = os.lstat(run.folder)
     files = []
     for name, parsed in run.names():
         if parsed is None or parsed.kind not in _READ:
@@ -50,7 +49,7 @@ def list_run(run: RunDir) -> RunListing:
                 continue
             parsed = ParsedName("log")
         try:
-            status = os.lstat(f"{path}/{name}")
+            status = os.lstat(f"{run.folder}/{name}")
         except FileNotFoundError:
             continue
         reason = refusal(status, folder.st_uid)

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
@@ -26,11 +25,11 @@ from hpcfrugal.spool import RunDir
 _MOST_PROCESSES = 4
 """A sync leaves the other CPUs of a login node to its users."""
 
-_READ_ALONE = 64
-"""So many runs are read before processes are started: where most of those at hand have not changed, none are."""
-
 _WORTH_IT = 1024
 """To start processes takes as long as to read a hundred runs. Fewer than these are read without."""
+
+_READ_ALONE = 64
+"""So many runs are read before processes are started where perhaps most of those at hand have not changed."""
 
 _CODE = "import sys; sys.path[:] = sys.argv[1:]; from hpcfrugal.ledger import run_readers as it; it.read_for_parent()"
 
@@ -42,17 +41,18 @@ ReadRuns = list[NewRun | ReadRun | str | None]
 
 
 class RunReaders:
-    """Reads runs, of which ``total`` are to be looked at, by processes if there are enough. A context manager.
+    """Reads runs, of which ``total`` are to be looked at, ``new`` of them at least for the first time, by processes if
+    there are enough. A context manager.
 
     Only what is read without a process is computed by the ledger's ``intensity``.
     """
 
-    def __init__(self, total: int, terms: NewRunTerms, intensity: Intensities) -> None:
+    def __init__(self, total: int, new: int, terms: NewRunTerms, intensity: Intensities) -> None:
         self._terms, self._intensity = terms, intensity
         cpus = len(os.sched_getaffinity(0))
         worth_it = sys.executable and cpus > 1 and total >= _WORTH_IT
         self._most = min(cpus, _MOST_PROCESSES) if worth_it else 0
-        self._read = 0
+        self._alone = 0 if new >= _WORTH_IT else _READ_ALONE
         self._opened = ExitStack()
         self._threads: ThreadPoolExecutor | None = None
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
@@ -70,9 +70,9 @@ class RunReaders:
 
     def read(self, due: Sequence[DueRun]) -> Callable[[], ReadRuns]:
         """Begin to read what has changed of these runs; the result is got by a call of what is returned."""
-        if self._threads is None and self._most and self._read >= _READ_ALONE:
+        if self._threads is None and self._most and self._alone <= 0:
             self._start()
-        self._read += len(due)
+        self._alone -= len(due)
         if self._threads is None or not due:
             return lambda: read_here(due, self._terms, self._intensity)
         return self._threads.submit(self._ask, due).result
@@ -119,7 +119,7 @@ def read_here(due: Sequence[DueRun], terms: NewRunTerms, intensity: Intensities 
     """Read what has changed of these runs in this process."""
     found: ReadRuns = []
     for one in due:
-        path = one.path if isinstance(one, RunDir) else one.listing.run_dir.path
+        path = one.folder if isinstance(one, RunDir) else one.listing.run_dir.folder
         try:
             found.append(read_new(one, terms, intensity) if isinstance(one, RunDir) else read_files(one))
         except OSError as error:
@@ -129,7 +129,7 @@ def read_here(due: Sequence[DueRun], terms: NewRunTerms, intensity: Intensities 
     return found
 
 
-def too_large(path: Path) -> str:
+def too_large(path: str) -> str:
     """Why a run is not written of which a number is larger than a row can have."""
     return f"{path}: holds a number too large"
 

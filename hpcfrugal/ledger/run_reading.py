@@ -169,11 +169,11 @@ def look_at(
             yield run
             continue
         try:
-            if known.sealed_mtime_ns == os.lstat(run.path).st_mtime_ns:
+            if known.sealed_mtime_ns == os.lstat(run.folder).st_mtime_ns:
                 continue
             listing = list_run(run)
         except OSError as error:
-            found.skipped.append(f"{run.path}: cannot be read: {error.strerror}")
+            found.skipped.append(f"{run.folder}: cannot be read: {error.strerror}")
             continue
         state = RunState(listing, known, RunFiles.of(connection, known.run))
         found.vanished_files += [f"{run.run_id}/{name}" for name in state.missing]
@@ -201,7 +201,7 @@ def _write(
             state.files.write(connection, run)
     except OverflowError:
         connection.roll_back_to("run")
-        skipped.append(too_large(state.listing.run_dir.path))
+        skipped.append(too_large(state.listing.run_dir.folder))
         return False
     finally:
         connection.execute("RELEASE run")

@@ -56,7 +56,7 @@ def both_scopes(run: RunDir, node: str) -> BothScopes | None:
     job = JobKey(run.run_id, 0)
     path = run.samples(job.job_id, job.restart, node)
     try:
-        owner_uid = os.lstat(run.path).st_uid
+        owner_uid = os.lstat(run.folder).st_uid
         sessions = read_samples(path, owner_uid, SampledNode(run.run_id, job, node)).sessions
     except (OSError, UnsafeFile):
         return None

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.quick import dataclass
+from hpcfrugal.core.safe_read import StrPath
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.file_rows import MonthRow
 from hpcfrugal.ledger.run_files import RunFiles, unseal
@@ -111,7 +112,7 @@ def _noting(skipped: list[str]) -> Any:
     return lambda path, reason: skipped.append(f"{path}: {reason}")
 
 
-def _mtime_ns(path: Path) -> int | None:
+def _mtime_ns(path: StrPath) -> int | None:
     try:
         return os.lstat(path).st_mtime_ns
     except OSError:
@@ -130,7 +131,7 @@ def _open_runs(connection: sqlite3.Connection, spool: int | None, month: Path) -
         (spool, *month_range(month.name)),
     ).fetchall()
     for (run_id,) in rows:
-        yield RunDir(month / run_id)
+        yield RunDir(f"{month}/{run_id}")
 
 
 def _unsealed(
@@ -147,7 +148,7 @@ def _unsealed(
     )
     for run in runs:
         mtime_ns = sealed.get(run.run_id)
-        if mtime_ns is None or mtime_ns != _mtime_ns(run.path):
+        if mtime_ns is None or mtime_ns != _mtime_ns(run.folder):
             yield run
 
 

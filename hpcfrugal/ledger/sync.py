@@ -173,10 +173,11 @@ def _fill(connection: LedgerConnection, of: LedgerSpool, found: Found, progress:
     at_ns = now_ns()
     months = list(months_of(connection, spool, spool_root, found.skipped, at_ns))
     total, done = sum(len(month.runs) for month in months), 0
+    (known,) = connection.execute("SELECT count(*) FROM runs WHERE spool = ? AND open", (spool,)).fetchone()
     intensity = Intensities(connection)
     # A user's run is not sealed before Slurm's accounting has been compared with it: at the next sync.
     terms = NewRunTerms(at_ns, user is None, known_defaults(connection))
-    with RunReaders(total, terms, intensity) as readers:
+    with RunReaders(total, total - known, terms, intensity) as readers:
         for month in months:
             before = len(found.skipped) + len(found.vanished_files)
             for runs in read_runs(connection, spool, month.runs, found, at_ns, readers, intensity, user):

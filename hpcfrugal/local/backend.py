@@ -52,7 +52,7 @@ class Local:
         """Start the job, or the process that waits for its earliest start; returns once its batch script runs, or it
         waits.
         """
-        run_dir = RunDir(job.script.parent)
+        run_dir = RunDir(str(job.script.parent))
         if job.begin is not None and job.begin <= datetime.now(UTC):
             job = replace(job, begin=None)
         # The content has the values of the job's environment, and is in its own file.
@@ -91,7 +91,7 @@ class Local:
         found = {}
         for run in runs:
             if run.directory.is_dir():
-                states = job_states(RunDir(run.directory))
+                states = job_states(RunDir(str(run.directory)))
                 over = all(state.final for state in states)
                 found[run.run_id] = RunStates(states, over=over, queued=not over)
         return BackendStates(found)

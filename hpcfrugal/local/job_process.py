@@ -59,7 +59,7 @@ class Launch:
 def run_job(launch: Launch) -> int:
     """Run the batch script of a job, once for each task; returns the highest exit code."""
     job = launch.job
-    run_dir = RunDir(job.script.parent)
+    run_dir = RunDir(str(job.script.parent))
     write_pid(run_dir.local_pid, os.getpid())
     waiting = [*tasks_of(run_dir, job.array)]
     wait_to_begin(waiting, job.begin)

@@ -140,7 +140,7 @@ def _write(run: RunDir, meter: Meter, part: JobOnNode, found: Curve | None) -> N
     part = replace(part, sampled=_sampled(run, part))
     path = run.meter(part.job.job_id, part.job.restart, part.node, meter.name)
     write_atomic(path, lines_of(part, meter, found, absent))
-    RunDir(path.parent).mark_changed()
+    RunDir(str(path.parent)).mark_changed()
 
 
 def _sampled(run: RunDir, part: JobOnNode) -> tuple[SidecarSession, ...]:

@@ -57,7 +57,7 @@ def list_runs(
     found = {}
     for run in asked:
         of_id = listed.states.get(run.job_id, ())
-        run_dir = RunDir(run.directory)
+        run_dir = RunDir(str(run.directory))
         states = of_run(of_id, created_at(run_dir), known_attempts(run_dir))
         queued = None if listed.queue_problem is not None else any(state.queued for state in states)
         found[run.run_id] = RunStates(states, is_over(run.job_id, states), queued)
@@ -73,7 +73,7 @@ def with_missing_jobs(listed: ListedRuns, runs: Sequence[SubmittedRun]) -> Backe
     for run in runs:
         states = found.get(run.run_id)
         if states is not None and states.queued is False and not (states.over or listed.accounting):
-            run_dir = RunDir(run.directory)
+            run_dir = RunDir(str(run.directory))
             known = [*states.states]
             with suppress(OSError):
                 known = known or stored_states(run_dir)

@@ -220,7 +220,7 @@ _J = TypeVar("_J", bound=_OfJob)
 def write_document(path: Path, document: Document) -> None:
     """Write ``document`` to ``path``, whole or not at all. Raises ``OSError``."""
     write_json_atomic(path, document_json(document))
-    RunDir(path.parent).mark_changed()
+    RunDir(str(path.parent)).mark_changed()
 
 
 def own_run(run_id: str, created_at: datetime, backend: str, spec: dict[str, Any], **more: Any) -> RunDocument:

@@ -189,9 +189,12 @@ def _per_job(job_id: str, restart: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
-    """One run's directory; its properties and methods are the only place that knows file names."""
+    """One run's directory; its properties and methods are the only place that knows file names.
 
-    path: Path
+    ``folder`` is its path as text: a sync has so many that it makes no ``Path`` for each.
+    """
+
+    folder: str
 
     @classmethod
     def create(cls, spool_root: Path, run_id: str) -> RunDir:
@@ -209,7 +212,7 @@ class RunDir:
         """Where the run ``run_id`` lies, whether it exists or not; the month is part of the id."""
         if not is_run_id(run_id):
             raise ValueError(f"not a run id: {run_id!r}")
-        return cls(spool_root / f"{run_id[:4]}-{run_id[4:6]}" / run_id)
+        return cls(str(spool_root / f"{run_id[:4]}-{run_id[4:6]}" / run_id))
 
     def make_month(self) -> None:
         """Make the folder of its month and the spool where they are missing. Raises as ``own_folder``."""
@@ -220,8 +223,12 @@ class RunDir:
         make_private_folder(self.path, exist_ok=False)
 
     @property
+    def path(self) -> Path:
+        return Path(self.folder)
+
+    @property
     def run_id(self) -> str:
-        return self.path.name
+        return self.folder.rpartition("/")[2]
 
     @property
     def spool(self) -> Path:
@@ -323,7 +330,7 @@ class RunDir:
     def names(self) -> list[tuple[str, ParsedName | None]]:
         """Every name in the directory, sorted and parsed. Names that begin with a dot (temporary
         files of ``write_json_atomic``) are left out. Raises ``OSError`` where it cannot be listed."""
-        return [(name, parse_name(name)) for name in sorted(os.listdir(self.path)) if name[0] != "."]
+        return [(name, parse_name(name)) for name in sorted(os.listdir(self.folder)) if name[0] != "."]
 
     def files(self, kind: NameKind) -> list[tuple[Path, ParsedName]]:
         """The files of one kind with what their names say, in order. Raises ``OSError``."""
@@ -382,7 +389,7 @@ def iter_months(spool_root: Path, on_skip: Callable[[Path, str], None] | None = 
         if on_skip is not None and path not in [spool_root / name for name in _OTHER_DIRS]:
             on_skip(path, reason)
 
-    yield from _folders(spool_root, _MONTH, "not a month folder of the spool", skip)
+    yield from map(Path, _folders(spool_root, _MONTH, "not a month folder of the spool", skip))
 
 
 def runs_of_month(month: Path, on_skip: Callable[[Path, str], None] | None = None) -> Iterator[RunDir]:
@@ -393,16 +400,17 @@ def runs_of_month(month: Path, on_skip: Callable[[Path, str], None] | None = Non
             on_skip(path, reason)
 
     prefix = month.name.replace("-", "")
-    for path in _folders(month, _RUN_ID, "not a run directory", skip):
-        if path.name.startswith(prefix):
-            yield RunDir(path)
+    for folder in _folders(month, _RUN_ID, "not a run directory", skip):
+        run = RunDir(folder)
+        if run.run_id.startswith(prefix):
+            yield run
         else:
-            skip(path, f"not in the folder of its month, {path.name[:4]}-{path.name[4:6]}")
+            skip(run.path, f"not in the folder of its month, {run.run_id[:4]}-{run.run_id[4:6]}")
 
 
 def _folders(
     parent: Path, pattern: re.Pattern[str], otherwise: str, skip: Callable[[Path, str], None]
-) -> Iterator[Path]:
+) -> Iterator[str]:
     try:
         with os.scandir(parent) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
@@ -412,10 +420,9 @@ def _folders(
         skip(parent, f"cannot be listed: {error.strerror}")
         return
     for entry in found:
-        path = parent / entry.name
         if entry.is_symlink():
-            skip(path, "a symbolic link, not followed")
+            skip(Path(entry.path), "a symbolic link, not followed")
         elif pattern.fullmatch(entry.name) is None or not entry.is_dir(follow_symlinks=False):
-            skip(path, otherwise)
+            skip(Path(entry.path), otherwise)
         else:
-            yield path
+            yield entry.path

@@ -103,5 +103,5 @@ def execution(state: str, start: int | None, end: int | None, *, restart: int = 
     ],
 )
 def test_a_job_has_run_while_a_part_of_it_ran(states: list[JobState], minutes: int | None, tmp_path: Path) -> None:
-    job = TrackedJob(RunDir(tmp_path), "17", "c", "slurm_cli", "x", NOW, states)
+    job = TrackedJob(RunDir(str(tmp_path)), "17", "c", "slurm_cli", "x", NOW, states)
     assert job.ran(NOW) == (None if minutes is None else timedelta(minutes=minutes))

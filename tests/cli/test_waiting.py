@@ -32,13 +32,13 @@ def test_sample_files_are_looked_at_once_a_second(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(waiting, "read_draw", read_draw)
     monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: now_s))
     progress = waiting._Progress()
-    run_dir = RunDir(tmp_path / RUN_ID)
+    run_dir = RunDir(str(tmp_path / RUN_ID))
     shown = []
     for _ in range(9):
         shown.append(progress._power_w(run_dir))
         now_s += 0.25
     assert shown == [10.0] * 4 + [20.0] * 4 + [30.0]
-    assert progress._power_w(RunDir(tmp_path / RUN_ID.replace("0", "1"))) == 40.0
+    assert progress._power_w(RunDir(str(tmp_path / RUN_ID.replace("0", "1")))) == 40.0
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_sample_files_are_looked_at_once_a_second(tmp_path: Path, monkeypatch: p
     [('{"exit_code": 3}', {"17": 3}), ('{"exit_co', {}), ('{"exit_code": null}', {}), ("[]", {}), ("", {})],
 )
 def test_an_incomplete_end_record_is_ignored(tmp_path: Path, text: str, codes: dict[str, Any]) -> None:
-    run_dir = RunDir(tmp_path / RUN_ID)
+    run_dir = RunDir(str(tmp_path / RUN_ID))
     run_dir.path.mkdir()
     run_dir.end_json("17", 0).write_text(text)
     job = cast(Prepared, SimpleNamespace(run_dir=run_dir))
@@ -75,7 +75,7 @@ def test_the_report_waits_for_the_sidecars_but_not_for_long(
     monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: now_s, sleep=sleep))
     monkeypatch.setattr(waiting, "sidecars_done", done)
     spec = SimpleNamespace(energy=SimpleNamespace(enabled=sampled))
-    waiting._wait_for_sidecars([cast(Prepared, SimpleNamespace(run_dir=RunDir(Path("/x")), spec=spec))])
+    waiting._wait_for_sidecars([cast(Prepared, SimpleNamespace(run_dir=RunDir("/x"), spec=spec))])
     assert looks == pytest.approx(asked, abs=1 if asked > 10 else 0)
     assert now_s <= waiting._SIDECAR_S + 0.1
 
@@ -138,7 +138,7 @@ def waited(clock: Clock, run_dir: RunDir) -> int:
 
 
 def test_slurm_is_asked_less_and_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_dir = RunDir(tmp_path / RUN_ID)
+    run_dir = RunDir(str(tmp_path / RUN_ID))
     run_dir.path.mkdir()
     clock = Clock(monkeypatch, run_dir, over_s=200.0, gone_s=200.0)
     assert waited(clock, run_dir) == 0
@@ -151,7 +151,7 @@ def test_slurm_is_asked_less_and_less_often(tmp_path: Path, monkeypatch: pytest.
 def test_an_end_that_accounting_does_not_show_counts_after_a_minute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_dir = RunDir(tmp_path / RUN_ID)
+    run_dir = RunDir(str(tmp_path / RUN_ID))
     run_dir.path.mkdir()
     write_json_atomic(run_dir.end_json("17", 0), {"exit_code": 0})
     clock = Clock(monkeypatch, run_dir, over_s=1000.0, gone_s=10.0)

@@ -23,7 +23,7 @@ from hpcfrugal.spool import RunDir
 from hpcfrugal.spool.sample_header import SampledNode
 from hpcfrugal.spool.samples import SampleFile
 
-RUN = FakeRun(RunDir(Path("/spool/20261121T100000Z-abcdef12")), 0)
+RUN = FakeRun(RunDir("/spool/20261121T100000Z-abcdef12"), 0)
 SAMPLED = SampledNode(RUN.run_id, JOB, "n1")
 Derived = tuple[NodeTotals, list[SessionRow], tuple[str, ...]]
 

@@ -55,10 +55,25 @@ def test_the_ledger_is_the_same(spool: FakeSpool, tmp_path: Path, monkeypatch: p
     read_here = run_readers.read_here
     monkeypatch.setattr(run_readers, "read_here", lambda due, *more: here.append(len(due)) or read_here(due, *more))
     by_processes = synced(spool, tmp_path / "by_processes.db")
-    assert here == [2]
+    assert here == []
     monkeypatch.setattr(run_readers, "_WORTH_IT", 1024)
     assert synced(spool, tmp_path / "alone.db") == by_processes
     assert by_processes[0].problem_files == 2
+
+
+@pytest.mark.usefixtures("few")
+def test_runs_that_may_not_have_changed_are_read_by_processes_only_where_the_first_of_them_have(
+    spool: FakeSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(spool)
+    sync(spool.root, tmp_path / "ledger.db")
+    before = dump(tmp_path / "ledger.db")
+    here: list[int] = []
+    read_here = run_readers.read_here
+    monkeypatch.setattr(run_readers, "read_here", lambda due, *more: here.append(len(due)) or read_here(due, *more))
+    sync(spool.root, tmp_path / "ledger.db", everything=True)
+    assert here == [2]
+    assert dump(tmp_path / "ledger.db") == before
 
 
 @pytest.mark.usefixtures("few")
@@ -98,7 +113,7 @@ def test_a_small_sync_starts_no_process(spool: FakeSpool, tmp_path: Path, monkey
     terms = NewRunTerms(0, seals=True, defaults=Defaults())
     with (
         closing(sqlite3.connect(":memory:")) as connection,
-        run_readers.RunReaders(1023, terms, Intensities(connection)) as readers,
+        run_readers.RunReaders(1023, 1023, terms, Intensities(connection)) as readers,
     ):
         for _ in range(5):
             assert readers.read([])() == []

@@ -335,7 +335,7 @@ def test_a_job_is_submitted_before_it_starts(box: Sandbox) -> None:
 
 def test_killed_job_that_was_cancelled_is_cancelled(box: Sandbox) -> None:
     job_id, run_dir = box.submit("sleep 60")
-    LocalTask(RunDir(run_dir)).keep_state("CANCELLED")
+    LocalTask(RunDir(str(run_dir))).keep_state("CANCELLED")
     os.killpg(batch_pid(run_dir), signal.SIGKILL)
     assert box.wait_over(job_id) == "CANCELLED"
 

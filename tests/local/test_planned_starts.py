@@ -100,7 +100,7 @@ def test_the_wall_clock_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
     monkeypatch.setattr(job_process.time, "time", lambda: now_s)
     monkeypatch.setattr(job_process.time, "sleep", sleep)
-    tasks = [LocalTask(RunDir(tmp_path))]
+    tasks = [LocalTask(RunDir(str(tmp_path)))]
     job_process.wait_to_begin(tasks, datetime.fromtimestamp(1000.0 + 7200, UTC))
     assert now_s == 1000.0 + 7200
     assert len(slept) == 2 + 1 + (7200 - 3601 + 60)

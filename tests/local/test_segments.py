@@ -47,7 +47,7 @@ def submit(planned: Planned, clean: list[float]) -> tuple[RunDir, dict[str, Any]
         schedule={"max_delay": "70s", "interruptible": {"min_segment": "2s", "grace": "5s"}},
     )  # fmt: skip
     out = json.loads(planned.box.ok("submit", "--json", job))
-    return RunDir(Path(out["run_dir"])), out["plan"]
+    return RunDir(out["run_dir"]), out["plan"]
 
 
 def test_a_job_runs_in_segments(planned: Planned) -> None:

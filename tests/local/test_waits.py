@@ -43,7 +43,7 @@ def test_the_command_waits_2_s_for_the_first_sample(
 ) -> None:
     monkeypatch.setattr(sidecar, "put_sidecar", lambda *_: None)
     monkeypatch.setattr(sidecar.subprocess, "Popen", lambda *_, **__: SimpleNamespace(poll=lambda: None))
-    run_dir = RunDir(tmp_path / RUN_ID)
+    run_dir = RunDir(str(tmp_path / RUN_ID))
     run_dir.path.mkdir()
     sidecar.start_sidecar(run_dir, [])
     assert clock.now_s == pytest.approx(2.0, abs=0.01)

@@ -349,9 +349,9 @@ def test_samples_of_a_node_called_like_a_meters_file_stay_samples() -> None:
     assert parse_name("17.0.meter") is None
     assert parse_name("17.0.x.meter") is None
     with pytest.raises(ValueError, match="not a node name"):
-        RunDir(Path("/x")).meter("17", 0, "n1", "a/b")
+        RunDir("/x").meter("17", 0, "n1", "a/b")
     with pytest.raises(ValueError, match="not a node name"):
-        RunDir(Path("/x")).meter("17", 0, "n" * 250, "rack3")
+        RunDir("/x").meter("17", 0, "n" * 250, "rack3")
 
 
 def test_meters_are_not_read_for_running_old_or_other_users_jobs(spool: FakeSpool) -> None:

@@ -145,7 +145,7 @@ def test_status(ledger: Path, spool: FakeSpool, unit: EnergyUnit) -> None:
 
     def job(state: str) -> TrackedJob:
         states = [JobState("12345678", state, reason="AssocGrpCPUMinutesLimit", start_at=NOW, nodes=(NODE,))]
-        return TrackedJob(RunDir(path), "12345678", "lab", "slurm_cli", NAME, NOW, states)
+        return TrackedJob(RunDir(str(path)), "12345678", "lab", "slurm_cli", NAME, NOW, states)
 
     draw = Draw({"cpu": 123.4, "dram": 12.3, "gpu": 999.9}, {"cpu": 10**12})
     check(

@@ -36,7 +36,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 def states(*job_ids: str) -> dict[str, list[JobState]]:
-    runs = {job_id: RunDir(Path(f"/nowhere/20261121T100000Z-{number:08x}")) for number, job_id in enumerate(job_ids)}
+    runs = {job_id: RunDir(f"/nowhere/20261121T100000Z-{number:08x}") for number, job_id in enumerate(job_ids)}
     found = SlurmBackend().states([SubmittedRun(run_dir.path, job_id) for job_id, run_dir in runs.items()]).runs
     return {job_id: list(found[run.run_id].states) for job_id, run in runs.items() if run.run_id in found}
 

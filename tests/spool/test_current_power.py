@@ -45,7 +45,9 @@ def test_sidecars_are_done_with_their_last_record(tmp_path: Path) -> None:
     assert sidecars_done(run.run_dir)
     run.samples([run.header(node="n2"), lines[0]], node="n2")
     assert not sidecars_done(run.run_dir), "each node has its own"
-    assert sidecars_done(RunDir(tmp_path / "2026-11" / "20261121T100000Z-00000000")), "of what is gone nothing comes"
+    assert sidecars_done(RunDir(str(tmp_path / "2026-11" / "20261121T100000Z-00000000"))), (
+        "of what is gone nothing comes"
+    )
 
 
 def test_lines_that_are_not_records_are_skipped(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from hpcfrugal.spool.documents import NodeFacts  # noqa: E402
 from hpcfrugal.spool.sample_header import SampledNode  # noqa: E402
 from hpcfrugal.spool.samples import SampleParser  # noqa: E402
 
-RUN = FakeRun(RunDir(Path("/spool/20261121T100000Z-abcdef12")), 0)
+RUN = FakeRun(RunDir("/spool/20261121T100000Z-abcdef12"), 0)
 SAMPLED = SampledNode(RUN.run_id, JOB, "n1")
 
 CHANGES: list[dict[str, Any]] = [

@@ -115,7 +115,7 @@ def test_names_say_what_they_are(name: str, parsed: ParsedName | None) -> None:
 def test_any_node_name_comes_back_from_its_file_name(node: str, job_id: str) -> None:
     node = node.encode("utf-8", "replace").decode()
     try:
-        path = RunDir(Path("/spool/run")).samples(job_id, 3, node)
+        path = RunDir("/spool/run").samples(job_id, 3, node)
     except ValueError:
         assert len(encode_node(node)) + len(job_id) + 9 > 255
         return
@@ -126,14 +126,14 @@ def test_any_node_name_comes_back_from_its_file_name(node: str, job_id: str) -> 
 
 @pytest.mark.parametrize("job_id", ["", "1.2", "../1", "1/2", "a b", "1\n"])
 def test_a_job_id_that_is_not_a_file_name_is_refused(job_id: str) -> None:
-    run = RunDir(Path("/spool/run"))
+    run = RunDir("/spool/run")
     for name in (run.end_json, run.slurm_json):
         with pytest.raises(ValueError, match="job id"):
             name(job_id, 0)
 
 
 def test_a_restart_has_nine_digits_at_most() -> None:
-    run = RunDir(Path("/spool/run"))
+    run = RunDir("/spool/run")
     assert run.end_json("17", 999_999_999).name == "17.999999999.end.json"
     with pytest.raises(ValueError, match=r"^not a restart count: 1000000000$"):
         run.end_json("17", 1_000_000_000)
