@@ -144,4 +144,4 @@ def split_node(node: NodeIntervals, uses: Sequence[JobUse]) -> NodeSplit:
         return NodeSplit(whole_uj, (None,) * len(uses))
     jobs = [(use.job_cpu_us, use.alloc_cpus) for use in uses]
     shares = divide_energy(whole_uj, node.node_busy_us, node.node_cpus, node.idle_uj, jobs)
-    return NodeSplit(whole_uj, tuple(None if share is None else EnergyShares(*share) for share in shares))
+    return NodeSplit(whole_uj, tuple([None if share is None else EnergyShares(*share) for share in shares]))

@@ -36,6 +36,8 @@ class Instants:
 
     def __init__(self, times_ns: Sequence[int]) -> None:
         self.times_ns = times_ns
+        self.lengths_ns = differences(times_ns)
+        """From each reading to the next."""
         self._measured: tuple[Sequence[int], Sequence[int]] | None = None
         self._by_bucket: tuple[Sequence[int], dict[int, int]] | None = None
 
@@ -74,11 +76,6 @@ class Instants:
         """How many more buckets there are than those of each reading."""
         return self._edges[2]
 
-    @cached_property
-    def lengths_ns(self) -> list[int]:
-        """From each reading to the next."""
-        return differences(self.times_ns)
-
     def at_most(self, measured_ns: Sequence[int]) -> Sequence[int]:
         """Measured time of which no more rises than time has passed: more is a rounding of two clock readings."""
         if self._measured is None or self._measured[0] is not measured_ns:
@@ -112,21 +109,18 @@ class Instants:
 
 @dataclass(frozen=True, slots=True)
 class EnergyCurve:
-    """Energy and measured time since some moment, at instants."""
+    """Energy and measured time since some moment, at instants; ``rise_uj`` and ``rise_ns`` are how much both rose from
+    the first instant to the last."""
 
     instants: Instants
     energy_uj: Sequence[int]
     measured_ns: Sequence[int]
+    rise_uj: int = field(init=False, repr=False)
+    rise_ns: int = field(init=False, repr=False)
 
-    @property
-    def rise_uj(self) -> int:
-        """The energy from the first instant to the last."""
-        return self.energy_uj[-1] - self.energy_uj[0] if self.energy_uj else 0
-
-    @property
-    def rise_ns(self) -> int:
-        """The measured time from the first instant to the last."""
-        return self.measured_ns[-1] - self.measured_ns[0] if self.measured_ns else 0
+    def __post_init__(self) -> None:
+        for name, values in (("rise_uj", self.energy_uj), ("rise_ns", self.measured_ns)):
+            object.__setattr__(self, name, values[-1] - values[0] if values else 0)
 
     @property
     def is_measured(self) -> bool:
@@ -154,12 +148,12 @@ class EnergyByTime:
 
     def add(self, curve: EnergyCurve) -> None:
         """Add what rose from the first instant of ``curve`` to its last."""
+        instants = curve.instants
         self.energy_uj += curve.rise_uj
         self.measured_ns += curve.rise_ns
-        self.parted += curve.instants.parted
-        energies_uj = curve.instants.by_bucket(curve.energy_uj)
+        self.parted += instants.parted
         for sums, found in (
-            (self.energies_uj, energies_uj),
-            (self.measured, curve.instants.measured_by_bucket(curve.measured_ns)),
+            (self.energies_uj, instants.by_bucket(curve.energy_uj)),
+            (self.measured, instants.measured_by_bucket(curve.measured_ns)),
         ):
             sums.update({bucket: sums.get(bucket, 0) + amount for bucket, amount in found.items()} if sums else found)

@@ -47,7 +47,7 @@ class Levels:
     starts_ns: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "starts_ns", tuple(level.start_ns for level in self.levels))
+        object.__setattr__(self, "starts_ns", tuple([level.start_ns for level in self.levels]))
 
     def within(self, start_ns: int, end_ns: int) -> Iterator[IntensityLevel]:
         """The known parts of ``[start_ns, end_ns)``."""
@@ -56,7 +56,12 @@ class Levels:
             if level.start_ns >= end_ns:
                 return
             if level.end_ns > start_ns:
-                yield level._replace(start_ns=max(level.start_ns, start_ns), end_ns=min(level.end_ns, end_ns))
+                is_inside = start_ns <= level.start_ns and level.end_ns <= end_ns
+                yield (
+                    level
+                    if is_inside
+                    else IntensityLevel(max(level.start_ns, start_ns), min(level.end_ns, end_ns), *level[2:])
+                )
 
     def known_ns(self, start_ns: int, end_ns: int) -> int:
         """The known time in ``[start_ns, end_ns)``."""
@@ -136,13 +141,13 @@ class Tally:
     @property
     def has_known(self) -> bool:
         """Whether there is energy with an intensity."""
-        return any(energy for source, energy in self.energy.items() if source is not None)
+        return any([energy for source, energy in self.energy.items() if source is not None])
 
     def rounded(self) -> RoundedTally:
         """In integers. The sources add up to the energy that has an intensity."""
         unit = self.unit
         upto = accumulate(self.energy.get(source, 0) for source in SOURCES)
-        actual, estimated, forecast, mean = (_rounded(energy, unit.energy) for energy in upto)
+        actual, estimated, forecast, mean = [_rounded(energy, unit.energy) for energy in upto]
         return RoundedTally(
             _rounded(self.operational * 10**6, unit.operational),
             _rounded(self.grid * 10**9, unit.grid),
@@ -186,17 +191,18 @@ def tallies(
     # A float's denominator is a power of two: over the largest of them every level is an integer.
     whole = [above << (shift - below.bit_length() + 1) for above, below in ratios]
     # Nearly all pieces are of one length, so the common denominator of their parts stays small.
-    common = lcm(*{end_ns - start_ns for start_ns, end_ns in (piece.span for piece in pieces)})
+    spans_ns = [piece.span for piece in pieces]
+    common = lcm(*{end_ns - start_ns for start_ns, end_ns in spans_ns})
     grid_unit = common * UJ_PER_KWH << shift
     unit = TallyUnit(common, grid_unit, grid_unit * divisor)
     found: dict[tuple[Hashable, int], Tally] = {}
-    for piece in pieces:
-        start_ns, end_ns = piece.span
+    for piece, (start_ns, end_ns) in zip(pieces, spans_ns, strict=True):
         key = piece.of, bisect_right(cuts_ns, start_ns)
         tally = found.get(key)
         if tally is None:
             tally = found[key] = Tally(unit)
-        per_ns, unknown_ns = piece.energy_uj * (common // (end_ns - start_ns)), end_ns - start_ns
+        unknown_ns = end_ns - start_ns
+        per_ns = piece.energy_uj * (common // unknown_ns)
         for index in range(max(0, bisect_right(starts_ns, start_ns) - 1), len(placed)):
             level = placed[index]
             if level.start_ns >= end_ns:

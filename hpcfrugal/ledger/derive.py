@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from hpcfrugal.accounting.attribution import JobUse, NodeIntervals, split_node
+from hpcfrugal.accounting.attribution import Attribution, JobUse, NodeIntervals, split_node
 from hpcfrugal.accounting.buckets import EnergyCurve
 from hpcfrugal.accounting.model import Tdp, TdpTable
 from hpcfrugal.ledger.channel_totals import ChannelTotals, NodeTotals, SumsBefore, TotalsByName
@@ -95,13 +95,14 @@ def _measured(read: SessionReadings, totals: TotalsByName, problems: list[str]) 
     session = read.session
     with_energy: set[int] = set()
     for index, (channel, key) in enumerate(zip(read.channels, read.keys, strict=True)):
+        attribution = read.attribution(index)
         sums = totals.of(
             key,
             quality=channel.quality,
             boundary=channel.boundary,
             scope=channel.scope,
             counted=channel.counted,
-            attribution=read.attribution(index),
+            attribution=attribution,
             detail=channel.detail,
             gpu_uuid=channel.gpu_uuid,
         )
@@ -109,21 +110,21 @@ def _measured(read: SessionReadings, totals: TotalsByName, problems: list[str]) 
         if found.backwards:
             problems.append(f"{key}: {found.backwards} readings run backwards")
         _note_extremes(session, index, sums)
-        if not found:
+        if not found.times_ns:
             sums.reason = sums.reason or "no reading succeeded"
             continue
-        first_ns, last_ns = found.times_ns[0], found.times_ns[-1]
-        sums.note_readings((first_ns, session.wall_of(first_ns)), (last_ns, session.wall_of(last_ns)))
+        first, last = ((found.times_ns[at], found.instants.times_ns[at]) for at in (0, -1))
+        sums.note_readings(first, last)
         curve = found.curve
         sums.note_curve(curve)
         is_read_on = session.read_before > 0  # only where every channel gave energy before
-        if session.elapsed_ns > 0 and not (is_read_on or curve.is_measured):
+        if not (is_read_on or curve.is_measured) and session.elapsed_ns > 0:
             errors = session.errors[index]
             sums.reason = sums.reason or (f"read error {errors} times" if errors else "its counter stands still")
-        parts = _job_parts(read, index, sums, found, curve)
+        parts = _job_parts(read, index, attribution, sums, found, curve)
         for part in parts:
             sums.job.add(part)
-        if is_read_on or any(part.is_measured for part in parts):
+        if is_read_on or any([part.is_measured for part in parts]):
             with_energy.add(index)
     return with_energy
 
@@ -143,10 +144,14 @@ def _note_extremes(session: SidecarSession, index: int, sums: ChannelTotals) -> 
 
 
 def _job_parts(
-    read: SessionReadings, index: int, sums: ChannelTotals, found: Readings, curve: EnergyCurve
+    read: SessionReadings,
+    index: int,
+    attribution: Attribution,
+    sums: ChannelTotals,
+    found: Readings,
+    curve: EnergyCurve,
 ) -> list[EnergyCurve]:
     """The job's part of a channel of which ``curve`` was read; empty where it is not known."""
-    attribution = read.attribution(index)
     if attribution.is_unknown:
         sums.reason = SHARED_GPU
         return []

@@ -116,8 +116,8 @@ def intensities_of(
 
     ``intensity`` None: as if none had been published.
     """
-    start_ns = min((piece.start_ns for piece in pieces), default=job.started_wall_ns or 0)
-    end_ns = max((piece.span[1] for piece in pieces), default=start_ns)
+    start_ns = min([piece.start_ns for piece in pieces], default=job.started_wall_ns or 0)
+    end_ns = max([piece.span[1] for piece in pieces], default=start_ns)
     place = _place_of(job, defaults, start_ns, end_ns)
     zone = place.zone
     if zone is None or not pieces:

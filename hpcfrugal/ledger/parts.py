@@ -36,33 +36,29 @@ SCOPES_BETWEEN = " and "
 class Part:
     """A component of a node of a job: its channels, and why a part of its energy is unknown or was unread for long.
 
-    ``shares`` are the channels of which the job has a share by CPU time.
+    ``known``: any energy of it is. ``shares`` are the channels of which the job has a share by CPU time,
+    ``lacks_idle``: the node's idle power is not included in one of them.
     """
 
     node: str
     component: str
     channels: tuple[ChannelRow, ...]
     unknown: tuple[str, ...]
+    known: bool = field(init=False, repr=False)
     shares: tuple[ChannelRow, ...] = field(init=False, repr=False)
+    lacks_idle: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        shares = [one for one in self.channels if one.energy_uj is not None and one.attribution.is_share]
-        object.__setattr__(self, "shares", tuple(shares))
-
-    @property
-    def known(self) -> bool:
-        """Whether any energy of it is known."""
-        return any(channel.energy_uj is not None for channel in self.channels)
+        known = [one for one in self.channels if one.energy_uj is not None]
+        shares = tuple([one for one in known if one.attribution.is_share])
+        object.__setattr__(self, "known", bool(known))
+        object.__setattr__(self, "shares", shares)
+        object.__setattr__(self, "lacks_idle", None in [one.idle_power for one in shares])
 
     @property
     def complete(self) -> bool:
         """Whether no part of it is unknown. Shorter gaps only lower the coverage."""
         return self.known and not self.unknown
-
-    @property
-    def lacks_idle(self) -> bool:
-        """Whether the node's idle power is not included in a share."""
-        return any(channel.idle_power is None for channel in self.shares)
 
     def covered_ns(self, elapsed_ns: int) -> int:
         """Time of it that is covered.

@@ -172,11 +172,13 @@ class SessionReadings:
         self.channels: Sequence[ChannelInfo] = session.header.channels
         self.busy_before_ns = busy_before_ns
         self.facts = facts or _NO_FACTS
+        self.keys = channel_keys(self.channels)
+        self.record_times_ns = tuple(session.boottime_ns)
+        """When the records were written, since boot."""
+        self.cpu_from_records = CpuTimes(session.job_cpu_us, session.node_busy_us)
+        """The CPU times of the records."""
+        self._idle_power_uw = dict(self.facts.idle_power_uw)
         self._readings: dict[int, Readings] = {}
-
-    @cached_property
-    def keys(self) -> list[ChannelKey]:
-        return channel_keys(self.channels)
 
     @cached_property
     def held(self) -> Allocation:
@@ -208,7 +210,7 @@ class SessionReadings:
 
     def idle_power_uw(self, component: str) -> int | None:
         """The settings' idle power of a component of the node."""
-        return dict(self.facts.idle_power_uw).get(component)
+        return self._idle_power_uw.get(component)
 
     def readings(self, index: int) -> Readings:
         """The readings of a channel."""
@@ -222,11 +224,6 @@ class SessionReadings:
         return self.header.wall_ns - self.header.boottime_ns
 
     @cached_property
-    def record_times_ns(self) -> tuple[int, ...]:
-        """When the records were written, since boot."""
-        return tuple(self.session.boottime_ns)
-
-    @cached_property
     def from_records(self) -> Instants:
         """The times of the records."""
         offset_ns = self._offset_ns
@@ -236,11 +233,6 @@ class SessionReadings:
     def from_header(self) -> Instants:
         """The times of the header and of the records."""
         return Instants([self.header.wall_ns, *self.from_records.times_ns])
-
-    @cached_property
-    def cpu_from_records(self) -> CpuTimes:
-        """The CPU times of the records."""
-        return CpuTimes(self.session.job_cpu_us, self.session.node_busy_us)
 
     @cached_property
     def cpu_from_header(self) -> CpuTimes:

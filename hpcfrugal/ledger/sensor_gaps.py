@@ -37,9 +37,9 @@ def sensor_gaps(read: SessionReadings, index: int) -> list[Span]:
     Times without records of the sidecar are not among them, since nothing is known of the job either. A counter that
     stands still for no longer than others of its kind is being read.
     """
-    session = read.session
-    if not session.read_ns and None not in session.energy_uj[index]:
-        return []
+    session, found = read.session, read.readings(index)
+    if found.times_ns is read.record_times_ns:
+        return []  # read at each record
     late_ns = session.read_ns[index] if session.read_ns else [None] * len(session)
     bare_ns = [
         at_ns
@@ -48,7 +48,6 @@ def sensor_gaps(read: SessionReadings, index: int) -> list[Span]:
     ]
     spans: list[Span] = []
     before_ns, measured_ns = session.header.boottime_ns, 0
-    found = read.readings(index)
     for at_ns, upto_ns in zip(found.times_ns, found.measured_ns, strict=True):
         gained_ns = upto_ns - measured_ns
         if gained_ns > 0:

@@ -166,7 +166,8 @@ def sums_in(row: Sequence[Any]) -> EnergySums:
 
 def total_of(parts: Iterable[EnergySums]) -> EnergySums:
     """The sum of several."""
-    return EnergySums(*map(_sum, zip(*map(_columns, parts), strict=True)))  # type: ignore[arg-type]
+    columns = zip(*map(_columns, parts), strict=True)
+    return EnergySums(*[_sum(column) if None in column else sum(column) for column in columns])  # type: ignore[arg-type]
 
 
 _columns = attrgetter(*SUMS)

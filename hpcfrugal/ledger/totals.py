@@ -7,7 +7,6 @@ to its whole, however it is cut, and the CO2e of each component of a node is rou
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from operator import itemgetter, sub
@@ -54,8 +53,8 @@ class JobEnergy:
         self.parts = parts_of(job)
         own = counted_channels(job)
         # When the channels that count were first and last read; zeros where none was.
-        self._first_ns = min((one.first_wall_ns for one in own if one.first_wall_ns is not None), default=0)
-        self._last_ns = max((one.last_wall_ns for one in own if one.last_wall_ns is not None), default=0)
+        self._first_ns = min([ns for one in own if (ns := one.first_wall_ns) is not None], default=0)
+        self._last_ns = max([ns for one in own if (ns := one.last_wall_ns) is not None], default=0)
         is_steady = job.is_accounted_alone and not any(one.quality == "measured" for one in own)
         width_s = _STEADY_S if of_days and is_steady else BUCKET_S
         self._buckets: dict[tuple[str, str], list[tuple[int, KnownBucket]]] = {}
@@ -119,12 +118,13 @@ class JobEnergy:
         elapsed = [None] * len(starts_ns) if job.elapsed_ns is None else shares(job.elapsed_ns, of_time)
         slots = [JobSlot(*each, {}) for each in zip(starts_ns, elapsed, strict=True)]
         elapsed_ns = job.known_elapsed_ns or 0
+        elapsed_parts_ns = shares(elapsed_ns, of_time)
         of_nodes = dict(embodied)
         for part in self.parts:
             rows = _PartSums(len(slots))
             for channel in part.channels:
-                rows.add(channel, ((bisect_right(cuts, at_ns), one) for at_ns, one in self.buckets_of(channel)))
-            rows.add_time(part.covered_ns(elapsed_ns), elapsed_ns, of_time)
+                rows.add(channel, [(bisect_right(cuts, at_ns), one) for at_ns, one in self.buckets_of(channel)])
+            rows.add_time(part.covered_ns(elapsed_ns), elapsed_parts_ns)
             if part.node in of_nodes:
                 rows.add_embodied(of_nodes.pop(part.node), of_time)
             for quality in ("measured", "modelled"):
@@ -173,11 +173,13 @@ class _PartSums:
     """The columns of ``EnergySums`` of a component of a node, by slot."""
 
     def __init__(self, slots: int) -> None:
-        self._columns = [defaultdict[str, int](int) for _ in range(slots)]
+        self._slots: list[dict[str, int]] = [{} for _ in range(slots)]
         self._read_ns = [0] * slots
 
-    def _add(self, number: int, column: str, value: int) -> None:
-        self._columns[number][column] += value
+    def _add(self, column: str, by_slot: Iterable[tuple[int, int]]) -> None:
+        for number, value in by_slot:
+            columns = self._slots[number]
+            columns[column] = columns.get(column, 0) + value
 
     def add(self, channel: ChannelRow, buckets: Iterable[tuple[int, KnownBucket]]) -> None:
         """A channel's energy, with its range if it is modelled, or its edges are uncertain."""
@@ -185,37 +187,31 @@ class _PartSums:
         for number, bucket in buckets:
             energy_uj[number] = energy_uj.get(number, 0) + bucket.energy_uj
             self._read_ns[number] += bucket.measured_ns
-        for number, part_uj in energy_uj.items():
-            self._add(number, "measured_uj" if channel.quality == "measured" else "modelled_uj", part_uj)
         is_measured = channel.quality == "measured"
+        self._add("measured_uj" if is_measured else "modelled_uj", energy_uj.items())
         if channel.range_uj is None:
-            for number in () if is_measured else energy_uj:
-                self._add(number, "unranged", 1)
+            if not is_measured:
+                self._add("unranged", dict.fromkeys(energy_uj, 1).items())
             return
         for column, end_uj in zip(("low_uj", "high_uj"), channel.range_uj, strict=True):
             # to the ends of modelled energy, measured energy is added: with what it may differ by
             whole_uj = end_uj - (channel.energy_uj or 0) if is_measured else end_uj
             parts_uj = shares(abs(whole_uj), list(energy_uj.values()))
-            for number, part_uj in zip(energy_uj, parts_uj, strict=True):
-                self._add(number, column, part_uj if whole_uj >= 0 else -part_uj)
+            signed_uj = parts_uj if whole_uj >= 0 else [-part_uj for part_uj in parts_uj]
+            self._add(column, zip(energy_uj, signed_uj, strict=True))
 
-    def add_time(self, covered_ns: int, elapsed_ns: int, of_time: Sequence[int]) -> None:
-        """The time that has data, divided as its readings are, and the job's time."""
-        for column, parts in (
-            ("covered_ns", shares(covered_ns, self._read_ns)),
-            ("elapsed_ns", shares(elapsed_ns, of_time)),
-        ):
-            for number, part_ns in enumerate(parts):
-                self._add(number, column, part_ns)
+    def add_time(self, covered_ns: int, elapsed_parts_ns: Sequence[int]) -> None:
+        """The time that has data, divided as its readings are, and the job's time by slot."""
+        self._add("covered_ns", enumerate(shares(covered_ns, self._read_ns)))
+        self._add("elapsed_ns", enumerate(elapsed_parts_ns))
 
     def add_embodied(self, ends_ug: tuple[int, int] | None, of_time: Sequence[int]) -> None:
         """Embodied emissions of a node, divided as the job's time; None: unknown."""
         if ends_ug is None:
-            self._add(0, "embodied_lacking", 1)
+            self._add("embodied_lacking", [(0, 1)])
             return
         for column, end_ug in zip(("embodied_low_ug", "embodied_high_ug"), ends_ug, strict=True):
-            for number, part_ug in enumerate(shares(end_ug, of_time)):
-                self._add(number, column, part_ug)
+            self._add(column, enumerate(shares(end_ug, of_time)))
 
     def add_grams(self, quality: str, tallied: Mapping[int, Tally]) -> None:
         """CO2e of energy of one quality by slot, and the energy by the source of its intensity."""
@@ -227,14 +223,12 @@ class _PartSums:
             if not tallied[number].has_known:
                 continue
             now = whole.rounded()
-            of_slot = RoundedTally(*map(sub, now, before))
-            self._add(number, f"{quality}_ug", of_slot.ug)
-            for column, amount in zip(RoundedTally._fields[1:], of_slot[1:], strict=True):
-                self._add(number, column, amount)
+            for column, amount in zip((f"{quality}_ug", *RoundedTally._fields[1:]), map(sub, now, before), strict=True):
+                self._add(column, [(number, amount)])
             before = now
 
     def sums(self, *, lacking: bool) -> Iterator[tuple[int, EnergySums]]:
         """The slots with energy or time, and the first. ``lacking``: something of the part is unknown."""
-        for number, columns in enumerate(self._columns):
+        for number, columns in enumerate(self._slots):
             if number == 0 or any(columns.values()) or columns.keys() & {"measured_uj", "modelled_uj"}:
                 yield number, EnergySums(int(lacking), **columns)
