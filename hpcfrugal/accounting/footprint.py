@@ -141,7 +141,7 @@ class Tally:
     @property
     def has_known(self) -> bool:
         """Whether there is energy with an intensity."""
-        return any([energy for source, energy in self.energy.items() if source is not None])
+        return any(energy for source, energy in self.energy.items() if source is not None)
 
     def rounded(self) -> RoundedTally:
         """In integers. The sources add up to the energy that has an intensity."""

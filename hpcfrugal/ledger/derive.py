@@ -124,7 +124,7 @@ def _measured(read: SessionReadings, totals: TotalsByName, problems: list[str]) 
         parts = _job_parts(read, index, attribution, sums, found, curve)
         for part in parts:
             sums.job.add(part)
-        if is_read_on or any([part.is_measured for part in parts]):
+        if is_read_on or any(part.is_measured for part in parts):
             with_energy.add(index)
     return with_energy
 

@@ -87,7 +87,7 @@ class Fallbacks:
         header = self._read.header
         has_gpus = bool(header.gpus or header.gpus_promised or header.gpus_unread)
         for component in (*NODE_COMPONENTS, *(["gpu"] if has_gpus else [])):
-            if any([_contains(channel, component) for channel in self._read.channels]):
+            if any(_contains(channel, component) for channel in self._read.channels):
                 continue
             if not any(item.key.component == component and item.counted for item in self._totals.values()):
                 self._add_modelled(component, component, _NO_TIME, None)
