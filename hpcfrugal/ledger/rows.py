@@ -21,7 +21,7 @@ from hpcfrugal.spool.documents import CodeState
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 33
+LEDGER_SCHEMA = 34
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]

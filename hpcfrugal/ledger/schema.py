@@ -22,7 +22,7 @@ from hpcfrugal.ledger.rows import LEDGER_SCHEMA
 from hpcfrugal.ledger.tables import LEDGER_TABLES
 from hpcfrugal.ledger.views import VIEWS
 
-OLDEST = 33
+OLDEST = 34
 """A ledger of an older schema is not brought up to date; it is rebuilt."""
 
 STEPS: Mapping[int, Callable[[LedgerConnection], None]] = {}

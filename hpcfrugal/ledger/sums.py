@@ -129,11 +129,14 @@ class EnergySums:
 
     @property
     def intensity_g_per_kwh(self) -> float | None:
-        """The mean intensity, weighted by energy, to a thousandth; None if no energy has one."""
-        if self.grid_ng is None or not self.known_uj:
+        """The mean intensity, weighted by energy, to a thousandth; None if no energy has one, or too little."""
+        if self.grid_ng is None or self.known_uj < LEAST_WITH_INTENSITY_UJ:
             return None
         return int(float(self.grid_ng) * 3_600_000.0 / float(self.known_uj) + 0.5) / 1000.0
 
+
+LEAST_WITH_INTENSITY_UJ = 3600
+"""Of less energy the nanogram to which its CO2e is rounded is more than 1 g/kWh."""
 
 SUMS = tuple(field.name for field in fields(EnergySums))
 """The columns."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from hpcfrugal.core.record import codec
 from hpcfrugal.ledger.packed import AGENT_JOB_BUCKETS, BUCKETS, NODE_BUCKETS
 from hpcfrugal.ledger.selection import DAY_S
-from hpcfrugal.ledger.sums import SUMS
+from hpcfrugal.ledger.sums import LEAST_WITH_INTENSITY_UJ, SUMS
 from hpcfrugal.spool.documents import CodeState
 
 
@@ -30,7 +30,8 @@ def _sum(first: str, second: str) -> str:
 def _figures(of: str) -> dict[str, str]:
     """The figures of ``EnergySums`` whose columns begin with ``of``."""
     energy_uj = _sum(f"{of}measured_uj", f"{of}modelled_uj")
-    known_uj = f"nullif({of}actual_uj + {of}estimated_uj + {of}forecast_uj + {of}yearly_mean_uj, 0)"
+    known_uj = f"({of}actual_uj + {of}estimated_uj + {of}forecast_uj + {of}yearly_mean_uj)"
+    intensity = f"CAST(CAST({of}grid_ng AS REAL) * 3600000.0 / {known_uj} + 0.5 AS INTEGER) / 1000.0"
     return {
         "energy_kwh": f"CAST({energy_uj} AS REAL) / 1e6 / 3.6e6",
         "energy_j": f"CAST({energy_uj} AS REAL) / 1e6",
@@ -38,7 +39,7 @@ def _figures(of: str) -> dict[str, str]:
         "modelled_j": f"CAST({of}modelled_uj AS REAL) / 1e6",
         "coverage": f"CAST({of}covered_ns AS REAL) / nullif({of}elapsed_ns, 0)",
         "co2e_g": f"CAST({_sum(f'{of}measured_ug', f'{of}modelled_ug')} AS REAL) / 1e6",
-        "intensity_g_per_kwh": f"CAST(CAST({of}grid_ng AS REAL) * 3600000.0 / {known_uj} + 0.5 AS INTEGER) / 1000.0",
+        "intensity_g_per_kwh": f"CASE WHEN {known_uj} >= {LEAST_WITH_INTENSITY_UJ} THEN {intensity} END",
         "embodied_low_g": f"CAST({of}embodied_low_ug AS REAL) / 1e6",
         "embodied_high_g": f"CAST({of}embodied_high_ug AS REAL) / 1e6",
         "embodied_complete": f"CASE WHEN {of}embodied_low_ug NOT NULL THEN {of}embodied_lacking = 0 END",

@@ -18,8 +18,9 @@ _NAMED = 3
 
 def short_job_id(job_id: str) -> str:
     """A job id for people: of a run of this machine, whose job id is its run id (with ``_3`` behind it for a task of an
-    array), the part by which it can be named."""
-    return _random_part(job_id) if is_run_id(job_id.partition("_")[0]) else job_id
+    array, ``_[1-3]`` for several), the part by which it can be named."""
+    run_id, underscore, task = job_id.partition("_")
+    return f"{_random_part(run_id)}{underscore}{task}" if is_run_id(run_id) else job_id
 
 
 def is_part_of_run_id(text: str, run_id: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from hpcfrugal.core.errors import InputError, Problem, SetupError
 from hpcfrugal.core.text import plain
-from hpcfrugal.job.array_tasks import indices_of, is_task
+from hpcfrugal.job.array_tasks import indices_of, is_task, parse_array
 from hpcfrugal.job.backend import Backend, SubmittedRun
 from hpcfrugal.local.task import read_schedule
 from hpcfrugal.slurm.executions import stored_states
@@ -36,6 +37,8 @@ class TrackedJob:
     created_at: datetime | None
     states: list[JobState] = field(default_factory=list)
     task: str | None = None
+    array: str | None = None
+    """Its array, as ``sbatch --array`` takes it, as far as that is known."""
     forgotten: bool = False
     """Whether its user leaves it out of reports."""
     ended: bool = False
@@ -120,11 +123,18 @@ def tracked_jobs(spools: Iterable[Path], *, since: timedelta | None, now: dateti
                 backend=str(run.get("backend")),
                 name=str(labels.get("name") or (spec.get("name") if isinstance(spec, dict) else "")),
                 created_at=created_at,
+                array=_array(spec),
                 forgotten=labels.get("forgotten") is True,
             )
         )
     # Within a second the order of run ids is that of their random part.
     return sorted(found, key=lambda job: (job.run_dir.run_id[:16], job.created_at or datetime.min.replace(tzinfo=UTC)))
+
+
+def _array(spec: object) -> str | None:
+    resources = spec.get("resources") if isinstance(spec, dict) else None
+    array = resources.get("array") if isinstance(resources, dict) else None
+    return array if isinstance(array, str) else None
 
 
 def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) -> list[str]:
@@ -182,11 +192,12 @@ def pick(jobs: Sequence[TrackedJob], wanted: Sequence[str]) -> list[TrackedJob]:
         InputError: every text that means no job, or several.
     """
     chosen: list[TrackedJob] = []
-    problems = []
+    problems: list[Problem] = []
     for text in wanted:
         fits = jobs_meant(jobs, text)
         if len(fits) == 1:
             chosen += fits
+            problems += _no_such_task(fits[0])
         elif fits:
             problems.append(several_jobs(text, [job.job_id or job.run_dir.run_id for job in fits]))
         else:
@@ -218,3 +229,12 @@ def jobs_meant(jobs: Sequence[TrackedJob], text: str) -> list[TrackedJob]:
 def _with_task(jobs: Sequence[TrackedJob], task: str) -> list[TrackedJob]:
     """A task of these jobs, of those of this machine only where they have any."""
     return [replace(job, task=task) for job in jobs if not job.is_local or read_schedule(job.run_dir).array is not None]
+
+
+def _no_such_task(job: TrackedJob) -> Iterator[Problem]:
+    """That a job does not have a task that was asked for, as far as its array is known."""
+    if job.task is None or job.array is None:
+        return
+    with suppress(ValueError):
+        if missing := indices_of(job.task) - set(parse_array(job.array).indices):
+            yield Problem(f"{job.job_id}_{min(missing)}", "is not a task of this job", f"it has {job.array}")

@@ -134,6 +134,10 @@ def test_a_few_tasks_run_at_once_and_each_can_be_cancelled(box: Sandbox) -> None
     # A task that there is not cancels none of the others.
     result = box.run("cancel", job_id, f"{job_id}_[6-7]")
     assert (result.code, f"{job_id}_7: is not a task of this job" in result.err) == (2, True)
+    result = box.run("status", f"{job_id}_[5-9]")
+    assert (result.code, f"{job_id}_7: is not a task of this job (it has 1-6%2)" in result.err) == (2, True)
+    short = job_id.rpartition("-")[2]
+    assert f"{short}_[2-3]  " in box.ok("status", f"{short}_[2-3]")
     assert box.ok("cancel", f"{job_id}_[2-4]") == f"Cancelled job {job_id}_[2-4]\n"
     wait_until(lambda: list(states(box, job_id).values()).count("RUNNING") == 2)
     assert states(box, job_id) == {

@@ -19,6 +19,7 @@ from program import Result, call_program
 from sandbox import Sandbox
 
 from hpcfrugal.core.pue import month_start_ns
+from hpcfrugal.ledger.store import open_ledger
 
 KWH = 6600 / 3.6e6
 """What a fake run draws, in kWh."""
@@ -451,6 +452,24 @@ def test_a_job_of_this_machine_from_its_submission_to_its_grams(box: Sandbox) ->
     (job,) = json.loads(box.ok("report", job_id, "--json"))["jobs"]
     assert (job["zone"], job["pue"], job["intensity_source"]) == ("XX", 1.3, "actual")
     assert job["co2e_g"] == pytest.approx(job["energy_j"]["total"] / 3.6e6 * 1.3 * 123, abs=2e-6)
+
+
+@pytest.mark.parametrize(("power_w", "known"), [(1e-6, False), (1e-3, True)])
+def test_of_very_little_energy_no_intensity_is_computed_from_rounded_grams(
+    site: Site, call: Call, power_w: float, known: bool
+) -> None:
+    site.settings(zone="XX")
+    site.actual([100.0])
+    run = site.ran("17", 0.5)
+    shift = round(site.at(0.5).timestamp()) * SECOND - START_NS
+    lines = [run.header(), *run.records([power_w, power_w], 60)]
+    run.samples([{**line, "wall_ns": line["wall_ns"] + shift} for line in lines])
+    (job,) = document(call("report", "--json"))["jobs"]
+    assert (job["intensity_source"], job["zone"], job["complete"]) == ("actual", "XX", True)
+    with open_ledger(site.spool.ledger) as connection:
+        (of_view,) = connection.execute("SELECT intensity_g_per_kwh FROM jobs_energy").fetchone()
+    assert of_view == job["intensity_g_per_kwh"] == (pytest.approx(100, abs=1) if known else None)
+    assert ("g/kWh" in call("report", "17").out) == known
 
 
 def test_a_run_of_no_known_energy_has_no_grams(site: Site, call: Call) -> None:
