@@ -1,6 +1,8 @@
 """The part of the `submit` benchmark with many jobs: one process of hpcfrugal beside a loop of sbatch.
 
-All jobs are held, so that none starts and takes the processor; they are cancelled after each way.
+All jobs are held, so that none starts and takes the processor; they are cancelled after each way. That makes slurmctld
+slower for minutes, not least as ext4 passes over the inodes of files that were just deleted: with a command that starts
+it anew before each way, all ways have the same conditions.
 """
 
 from __future__ import annotations
@@ -22,12 +24,24 @@ SCRIPT = """\
 #SBATCH --job-name={name} --output=/dev/null --nodes=1 --ntasks=1 --cpus-per-task=1 --mem=50M --time=1 --hold
 true
 """
+BARE_LOOP = """\
+import sys
+import pyslurm
+count, name = int(sys.argv[1]), sys.argv[2]
+for _ in range(count):
+    pyslurm.JobSubmitDescription(
+        name=name, script="job.sh", standard_output="/dev/null", nodes=1, ntasks=1, cpus_per_task=1,
+        memory_per_node="50M", time_limit=1, priority=0,
+    ).submit()
+"""
+"""The least that submissions by pyslurm take: one after the other, with nothing kept of them."""
+
 ROUNDS = 2
 """Of each, the faster one counts: what disturbs only makes it slower."""
 
 
-def measure(folder: Path, count: int, program: str) -> dict[str, Any]:
-    """Seconds of each way."""
+def measure(folder: Path, count: int, program: str, before: str | None) -> dict[str, Any]:
+    """Seconds of each way. ``before`` is a command of the shell that is run before each."""
     name = folder.name
     (folder / "job.sh").write_text(SCRIPT.format(name=name))
     files = []
@@ -47,13 +61,19 @@ def measure(folder: Path, count: int, program: str) -> dict[str, Any]:
     }
     if why_not is None:
         ways["submit by pyslurm"] = ([program, "submit", *files], environ)
+        ways["a loop of pyslurm"] = ([sys.executable, "-c", BARE_LOOP, str(count), name], environ)
+    cancel = ["scancel", f"--name={name}"]
     seconds: dict[str, float] = {}
     for _ in range(ROUNDS):
         for way, (argv, variables) in ways.items():
+            if before is not None:
+                subprocess.run(before, shell=True, stdout=sys.stderr, check=True)
             begun = time.perf_counter()
             subprocess.run(argv, cwd=folder, env=variables, stdout=subprocess.DEVNULL, check=True)
             seconds[way] = min(seconds.get(way, 1e9), time.perf_counter() - begun)
-            subprocess.run(["scancel", f"--name={name}"], check=True)
+            if before is None:
+                subprocess.run(cancel, check=True)
+    subprocess.run(cancel, check=True)
     slurm = subprocess.run(["sbatch", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     return {"seconds": seconds, "why_not_pyslurm": why_not, "slurm": slurm}
 
@@ -69,7 +89,7 @@ def main() -> None:
     parameters = json.loads(sys.argv[1])
     folder = Path(tempfile.mkdtemp(prefix="hpcfrugal-bench-", dir=Path.home()))
     try:
-        print(json.dumps(measure(folder, parameters["jobs"], parameters["program"])))
+        print(json.dumps(measure(folder, parameters["jobs"], parameters["program"], parameters["before"])))
     finally:
         shutil.rmtree(folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,8 @@ from sandbox import Sandbox
 
 import hpcfrugal
 from hpcfrugal import InputError, SetupError
+from hpcfrugal.job.backend import RenderedJob, Submitted
+from hpcfrugal.slurm.backend import SlurmBackend
 
 _NUMBER = 'number=$(sed -n "s/^#SBATCH --job-name=job//p" "${@: -1}")'
 """A job's number by its name."""
@@ -135,3 +138,36 @@ def test_every_mistake_of_all_jobs_before_the_first_is_submitted(slurm: FakeSlur
         with pytest.raises(InputError, match=where):
             hpcfrugal.submit_many(cast("Any", given))
     assert hpcfrugal.submit_many([]) == []
+
+
+def test_a_document_is_on_the_disk_before_it_has_its_name(
+    slurm: FakeSlurm, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the run before Slurm gets the job: after a power failure the job in the queue has its run."""
+    steps = list[str]()
+
+    def note(step: str, path: str) -> None:
+        name = next((name for name in ("run.json", "submitted.json") if name in path), None)
+        steps.extend([] if name is None else [f"{step} {name}"])
+
+    def fsync(descriptor: int) -> None:
+        note("sync", os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    def replace(source: Path, target: Path) -> None:
+        note("name", str(target))
+        name(source, target)
+
+    def submit(backend: SlurmBackend, job: RenderedJob) -> Submitted:
+        steps.append("Slurm has the job")
+        return send(backend, job)
+
+    sync, name, send = os.fsync, os.replace, SlurmBackend.submit
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(SlurmBackend, "submit", submit)
+    slurm.answer("sbatch", "17\n")
+    hpcfrugal.submit({"command": "true"})
+    assert steps == [
+        "sync run.json", "name run.json", "Slurm has the job", "sync submitted.json", "name submitted.json",
+    ]  # fmt: skip
