@@ -73,7 +73,8 @@ class LineReader:
         import msgspec
 
         plain = {key: field.plain for key, field in codec.json_fields.items() if field.plain is not None}
-        self._lists = [key for key, of in plain.items() if isinstance(of, Numbers) and of.size is not None]
+        lists = {key for key, of in plain.items() if isinstance(of, Numbers) and of.size is not None}
+        self._optional_lists = lists - codec.required_keys
         keys = list[tuple[str, Any] | tuple[str, Any, Any]](required.items())
         for key, one in plain.items():
             of = _type_of(one)
@@ -97,7 +98,7 @@ class LineReader:
             return None
         every = zip(self._keys, zip(*rows, strict=True), strict=True)
         columns = {key: values for key, values in every if values[0] is not None or values.count(None) < len(lines)}
-        return None if any(None in columns.get(key, ()) for key in self._lists) else columns
+        return None if any(None in columns.get(key, ()) for key in self._optional_lists) else columns
 
 
 def _default_of(item: Field[Any]) -> Callable[[], Any] | None:

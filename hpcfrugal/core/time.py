@@ -16,9 +16,10 @@ _FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 def instant_us(moment: datetime) -> int:
     """Microseconds from 1970-01-01T00:00Z to ``moment``. Raises ValueError for a datetime without a time zone."""
-    if moment.utcoffset() is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone")
-    return (moment - _EPOCH) // _MICROSECOND
+    try:
+        return (moment - _EPOCH) // _MICROSECOND
+    except TypeError:
+        raise ValueError(f"{moment.isoformat()} has no time zone") from None
 
 
 def instant_ns(moment: datetime) -> int:

@@ -187,8 +187,8 @@ class SidecarSession:
         for own, read_ns in zip(self.read_ns, columns.get("read_ns", repeat(unknown)), strict=False):
             own += read_ns
         for index, peaks_w in enumerate(columns.get("max_w", ())):
-            peak_w = max(_known(peaks_w), default=None)
-            self.peak_w[index] = max(_known([self.peak_w[index], peak_w]), default=None)
+            if (peak_w := _highest(peaks_w)) is not None:
+                self.peak_w[index] = max(peak_w, self.peak_w[index] or 0)
         self.ended_clock_ns = columns["wall_ns"][-1]
         self.errors = tuple(columns["errors"][-1])
         for name in _NEWEST:
@@ -220,8 +220,12 @@ def newest(values: Sequence[Any], default: Any = None) -> Any:
     return default
 
 
-def _known(values: Sequence[Any]) -> Sequence[Any]:
-    return [value for value in values if value is not None] if None in values else values
+def _highest(values: Sequence[Any]) -> Any:
+    """The greatest of the known values; None where there is none."""
+    try:
+        return max(values)
+    except TypeError:  # one of several is not known
+        return max((value for value in values if value is not None), default=None)
 
 
 def _exceed(
@@ -229,7 +233,7 @@ def _exceed(
 ) -> bool:
     """Whether a known value of a column is more than there can be at its time, by how long that is after the start."""
     least = most(min(times_ns) - start_ns)
-    if all(max(_known(column), default=0) <= least for column in columns):
+    if all((_highest(column) or 0) <= least for column in columns):
         return False
     limits = [most(at_ns - start_ns) for at_ns in times_ns]
     return not all(_within(column, limits) for column in columns)
