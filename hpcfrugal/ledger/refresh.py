@@ -68,7 +68,7 @@ def compute(
     """Where a job's energy counts, and what it used by UTC day and by ``cuts_ns``."""
     place, placed = intensities_of(intensity, energy.job, energy.pieces, defaults)
     embodied = embodied_of(energy.job, defaults.embodied)
-    return place, energy.cut(placed, pue_of(energy.job, defaults), cuts_ns, embodied)
+    return place, energy.cut(None if place.zone is None else placed, pue_of(energy.job, defaults), cuts_ns, embodied)
 
 
 def _without_figures(job: JobRow) -> JobRow:

@@ -44,7 +44,7 @@ from hpcfrugal.spool import RunDir, iter_runs
 Progress = Callable[[int, int], None]
 """Called with (runs done, runs in all)."""
 
-DERIVATION = "15"
+DERIVATION = "16"
 """Version of what is derived from a file. A ledger with another one is read again from the spool at the next sync."""
 
 

@@ -97,7 +97,7 @@ class JobEnergy:
 
     def cut(
         self,
-        placed: Sequence[IntensityLevel] = (),
+        placed: Sequence[IntensityLevel] | None = None,
         pue: Pue | None = None,
         cuts_ns: Sequence[int] = (),
         embodied: Mapping[str, tuple[int, int] | None] = MappingProxyType({}),
@@ -105,8 +105,8 @@ class JobEnergy:
         """The job by UTC day, and within a day by ``cuts_ns``, in the order of time; at least one slot.
 
         Energy belongs to the time at which its bucket begins; in the job's first bucket, to that of the first reading.
-        ``placed`` are the intensities at its time, ``pue`` the power usage effectiveness; None counts as 1.
-        ``embodied`` are the embodied emissions of its nodes, see ``ledger.embodied``.
+        ``placed`` are the intensities at its time, None where its zone is not known, ``pue`` the power usage
+        effectiveness; None counts as 1. ``embodied`` are the embodied emissions of its nodes, see ``ledger.embodied``.
         """
         job, span_ns = self.job, run_span_ns(self.job)
         starts_ns = _starts([piece.start_ns for piece in self.pieces], span_ns, cuts_ns)
@@ -127,8 +127,10 @@ class JobEnergy:
             rows.add_time(part.covered_ns(elapsed_ns), elapsed_parts_ns)
             if part.node in of_nodes:
                 rows.add_embodied(of_nodes.pop(part.node), of_time)
-            for quality in ("measured", "modelled"):
+            for quality in ("measured", "modelled") if placed is not None else ():
                 rows.add_grams(quality, grams.get((part.node, part.component, quality), {}))
+                if part.complete and not elapsed_ns:
+                    rows.add_no_grams(quality)
             for number, sums in rows.sums(lacking=not part.complete):
                 slots[number].sums[part.node, part.component] = sums
         return slots
@@ -226,6 +228,12 @@ class _PartSums:
             for column, amount in zip((f"{quality}_ug", *RoundedTally._fields[1:]), map(sub, now, before), strict=True):
                 self._add(column, [(number, amount)])
             before = now
+
+    def add_no_grams(self, quality: str) -> None:
+        """That the CO2e of no energy, that of a job of 0 s, is 0 at any intensity."""
+        for columns in self._slots:
+            if columns.get(f"{quality}_uj") == 0:
+                columns.setdefault(f"{quality}_ug", 0)
 
     def sums(self, *, lacking: bool) -> Iterator[tuple[int, EnergySums]]:
         """The slots with energy or time, and the first. ``lacking``: something of the part is unknown."""

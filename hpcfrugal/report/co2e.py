@@ -90,7 +90,7 @@ class Co2e:
     @property
     def complete(self) -> bool:
         """Whether all known energy of these jobs has an intensity."""
-        return self.known and self.sums.intensity_coverage == 1 and not self.unknown and not self.zoneless
+        return self.known and self.sums.intensity_coverage in (1, None) and not self.unknown and not self.zoneless
 
     @property
     def source(self) -> str | None:
@@ -132,7 +132,7 @@ class Co2e:
         if self.known:
             shares = [f"{source} {percent(share)}" for source, share in self.shares.items()]
             providers = f" ({', '.join(sorted(self.providers))})" if self.providers else ""
-            yield f"CO2e: {self.label}; intensity: {', '.join(shares)}{providers}."
+            yield f"CO2e: {self.label}{'; intensity: ' if shares else ''}{', '.join(shares)}{providers}."
             if self.estimated:
                 later = self.shares.keys() & {"forecast", "yearly-mean"}
                 why = "no actual intensity yet" if later else "the provider has no measured intensity"
@@ -159,7 +159,7 @@ class Co2e:
     @property
     def estimated(self) -> bool:
         """Whether not all of it is by actual intensities."""
-        return list(self.sums.by_source_uj) != ["actual"]
+        return self.sums.by_source_uj.keys() not in (set(), {"actual"})
 
 
 CO2E_FIELDS: tuple[Field[Co2e], ...] = (

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accounted import answer, row
 from fake_spool import PACKAGE, SECOND, START_NS, FakeRun, FakeSpool
 from planned_runs import segment
 from program import Result, call_program
@@ -452,6 +453,24 @@ def test_a_job_of_this_machine_from_its_submission_to_its_grams(box: Sandbox) ->
     (job,) = json.loads(box.ok("report", job_id, "--json"))["jobs"]
     assert (job["zone"], job["pue"], job["intensity_source"]) == ("XX", 1.3, "actual")
     assert job["co2e_g"] == pytest.approx(job["energy_j"]["total"] / 3.6e6 * 1.3 * 123, abs=2e-6)
+
+
+def test_a_job_of_0_s_has_no_co2e_and_leaves_the_sum_complete(site: Site, call: Call) -> None:
+    site.settings(zone="XX")
+    site.actual([100.0] * 5)
+    start_s = round((site.at(0.5).timestamp() * SECOND - START_NS) / SECOND)
+    answer(site.spool, row("900", start_s, start_s), row("901", start_s, start_s + 600), day=start_s // 86_400)
+    first, second = (document(call("report", job_id, "--json"))["jobs"][0] for job_id in ("900", "901"))
+    assert (first["energy_j"]["total"], first["co2e_g"], first["intensity_g_per_kwh"]) == (0, 0, None)
+    assert second["co2e_g"] == pytest.approx(second["energy_j"]["total"] / 3.6e6 * 100, abs=1e-6)
+    totals = document(call("report", "--json"))["totals"]
+    assert (totals["co2e_g"], totals["footprint"]["complete"]) == (second["co2e_g"], True)
+    detail = call("report", "900").out
+    assert "without CO2e" not in detail
+    assert "intensity: ." not in detail
+    assert "estimated" not in detail
+    site.settings()
+    assert document(call("report", "900", "--json"))["jobs"][0]["co2e_g"] is None
 
 
 @pytest.mark.parametrize(("power_w", "known"), [(1e-6, False), (1e-3, True)])
