@@ -146,7 +146,7 @@ class Tally:
     def rounded(self) -> RoundedTally:
         """In integers. The sources add up to the energy that has an intensity."""
         unit = self.unit
-        upto = accumulate(self.energy.get(source, 0) for source in SOURCES)
+        upto = accumulate([self.energy.get(source, 0) for source in SOURCES])
         actual, estimated, forecast, mean = [_rounded(energy, unit.energy) for energy in upto]
         return RoundedTally(
             _rounded(self.operational * 10**6, unit.operational),
@@ -173,6 +173,8 @@ class RoundedTally(NamedTuple):
 
 def _rounded(above: int, below: int) -> int:
     """A quotient as ``round`` makes it an integer: half to even."""
+    if not above:
+        return 0
     whole, rest = divmod(above, below)
     return whole + (2 * rest > below or (2 * rest == below and whole % 2))
 
@@ -190,20 +192,20 @@ def tallies(
     shift = max((below.bit_length() - 1 for _, below in ratios), default=0)
     # A float's denominator is a power of two: over the largest of them every level is an integer.
     whole = [above << (shift - below.bit_length() + 1) for above, below in ratios]
-    # Nearly all pieces are of one length, so the common denominator of their parts stays small.
-    spans_ns = [piece.span for piece in pieces]
-    common = lcm(*{end_ns - start_ns for start_ns, end_ns in spans_ns})
+    spans_ns = [(*piece.span, max(0, bisect_right(starts_ns, piece.start_ns) - 1)) for piece in pieces]
+    # Nearly all pieces lie in one level each, so the common denominator of the parts of the others stays small.
+    common = lcm(*{end_ns - start_ns for start_ns, end_ns, at in spans_ns if not _within(start_ns, end_ns, placed, at)})
     grid_unit = common * UJ_PER_KWH << shift
     unit = TallyUnit(common, grid_unit, grid_unit * divisor)
     found: dict[tuple[Hashable, int], Tally] = {}
-    for piece, (start_ns, end_ns) in zip(pieces, spans_ns, strict=True):
+    for piece, (start_ns, end_ns, first) in zip(pieces, spans_ns, strict=True):
         key = piece.of, bisect_right(cuts_ns, start_ns)
         tally = found.get(key)
         if tally is None:
             tally = found[key] = Tally(unit)
-        unknown_ns = end_ns - start_ns
-        per_ns = piece.energy_uj * (common // unknown_ns)
-        for index in range(max(0, bisect_right(starts_ns, start_ns) - 1), len(placed)):
+        unknown_ns = length_ns = end_ns - start_ns
+        all_energy = piece.energy_uj * common
+        for index in range(first, len(placed)):
             level = placed[index]
             if level.start_ns >= end_ns:
                 break
@@ -211,15 +213,20 @@ def tallies(
             if overlap_ns <= 0:
                 continue
             unknown_ns -= overlap_ns
-            energy, source = per_ns * overlap_ns, level.source
+            energy, source = all_energy * overlap_ns // length_ns, level.source
             tally.energy[source] = tally.energy.get(source, 0) + energy
             grid = energy * whole[index]
             tally.grid += grid
             tally.operational += grid * factors[index]
             tally.open += 0 if level.settled else energy
         if unknown_ns:
-            tally.energy[None] = tally.energy.get(None, 0) + per_ns * unknown_ns
+            tally.energy[None] = tally.energy.get(None, 0) + all_energy * unknown_ns // length_ns
     return found
+
+
+def _within(start_ns: int, end_ns: int, placed: Sequence[IntensityLevel], at: int) -> bool:
+    """Whether ``[start_ns, end_ns)`` lies within one level, whose position can only be ``at``."""
+    return at < len(placed) and placed[at].start_ns <= start_ns and end_ns <= placed[at].end_ns
 
 
 def _by_pue(placed: Sequence[IntensityLevel], pue: Pue | None) -> tuple[Sequence[IntensityLevel], Sequence[int], int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +11,9 @@ from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.dictionary import Dictionary
 
 _R = TypeVar("_R")
+
+_TOO_LARGE = 2**63
+"""SQLite's integers have 64 bits, one of them for the sign."""
 
 TableRow = tuple["LedgerTable[Any]", list[Any]]
 """A table and what its ``values_of`` gives."""
@@ -186,7 +188,9 @@ class LedgerTable(Generic[_R]):
     def values_of(self, record: _R) -> list[Any]:
         """The values of a record for ``RowBatch``. Raises ``OverflowError`` for an integer that SQLite cannot hold."""
         values = self.codec.row(record)
-        array("q", [*filter(None, self._integers(values))])
+        integers = [*filter(None, self._integers(values))]
+        if integers and (max(integers) >= _TOO_LARGE or min(integers) < -_TOO_LARGE):
+            raise OverflowError("a number larger than a row can have")
         return values
 
     def delete(self, connection: sqlite3.Connection, owner: int) -> None:

@@ -128,7 +128,8 @@ class JobEnergy:
             if part.node in of_nodes:
                 rows.add_embodied(of_nodes.pop(part.node), of_time)
             for quality in ("measured", "modelled") if placed is not None else ():
-                rows.add_grams(quality, grams.get((part.node, part.component, quality), {}))
+                if tallied := grams.get((part.node, part.component, quality)):
+                    rows.add_grams(quality, tallied)
                 if part.complete and not elapsed_ns:
                     rows.add_no_grams(quality)
             for number, sums in rows.sums(lacking=not part.complete):
@@ -216,17 +217,20 @@ class _PartSums:
             self._add(column, enumerate(shares(end_ug, of_time)))
 
     def add_grams(self, quality: str, tallied: Mapping[int, Tally]) -> None:
-        """CO2e of energy of one quality by slot, and the energy by the source of its intensity."""
-        whole: Tally | None = None
+        """CO2e of energy of one quality by slot, and the energy by the source of its intensity; uses the tallies up."""
+        upto: Tally | None = None
         before = RoundedTally()
         for number in sorted(tallied):
-            whole = whole or Tally(tallied[number].unit)
-            whole.add(tallied[number])
-            if not tallied[number].has_known:
+            has_known = tallied[number].has_known
+            if upto is None:
+                upto = tallied[number]
+            else:
+                upto.add(tallied[number])
+            if not has_known:
                 continue
-            now = whole.rounded()
+            now, columns = upto.rounded(), self._slots[number]
             for column, amount in zip((f"{quality}_ug", *RoundedTally._fields[1:]), map(sub, now, before), strict=True):
-                self._add(column, [(number, amount)])
+                columns[column] = columns.get(column, 0) + amount
             before = now
 
     def add_no_grams(self, quality: str) -> None:
