@@ -6,7 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from hpcfrugal.accounting.tables.electricity import yearly_mean
 from hpcfrugal.carbon.providers.base import ProviderSettings
+from hpcfrugal.carbon.select import select
+from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.carbon.settings import BUILT_IN, read_providers
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.text import plain
@@ -54,6 +57,7 @@ def settings_findings(config: Config, problems: Iterable[Problem]) -> list[Findi
     ]
     findings += mistakes(_AREA, problems)
     findings += [_key(config, keys) for keys, _ in settings()]
+    findings += _zone_without_figures(config)
     for kind, read in _READERS.items():
         findings += _tables(kind, config.tables(kind), read)
     return findings
@@ -69,6 +73,23 @@ def _key(config: Config, keys: tuple[str, ...]) -> Finding:
         return Finding(_AREA, name, "gap" if advice else "ok", missing, advice)
     text = _listed(value)
     return Finding(_AREA, name, "ok", plain(f"{text} ({config.origin(*keys).place})", _MAX_CHARACTERS))
+
+
+def _zone_without_figures(config: Config) -> list[Finding]:
+    """That the grid zone is one of which nobody has a figure, such as a name with a typing error."""
+    zone = config.carbon.zone
+    if zone is None or yearly_mean(zone) is not None:
+        return []
+    kinds: tuple[SeriesKind, ...] = ("forecast", "actual")
+    try:
+        if any(not select(config, zone, "average", kind).unserved for kind in kinds):
+            return []
+    except InputError:
+        return []  # a mistake in a table of providers, which is shown
+    what = (
+        f"no provider has figures of {zone}, nor is there a yearly mean: no CO2e is known, and no start can be planned"
+    )
+    return [Finding(_AREA, "carbon.zone", "gap", what, "`hpcfrugal forecast --list` shows the zones")]
 
 
 def _listed(value: object) -> str:

@@ -55,3 +55,19 @@ def test_a_mistake_in_a_method_is_a_fault(shown: dict[str, tuple[str, str]], tmp
 
 def test_tables_of_every_kind_are_checked() -> None:
     assert {*hpcfrugal.doctor.settings._READERS, "meters"} == set(hpcfrugal.settings.config.TABLES)
+
+
+@pytest.mark.parametrize(
+    ("zone", "own", "known"),
+    [("FR", "", True), ("XX-NOPE", "", False), ("US-CAL-CISO", "", True), ("XX-NOPE", "XX-NOPE", True)],
+)
+def test_a_zone_of_which_nobody_has_a_figure_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str, own: str, known: bool
+) -> None:
+    table = f'[forecasts.own]\nkind = "file"\npath = "/srv/own.csv"\nzone = "{own}"\n' if own else ""
+    (tmp_path / "config.toml").write_text(f'[carbon]\nzone = "{zone}"\n{table}')
+    monkeypatch.setattr(hpcfrugal.settings.config, "SITE_DIR", tmp_path)
+    config, problems = read_config({"HOME": str(tmp_path / "home")})
+    found = [one for one in settings_findings(config, problems) if one.subject == "carbon.zone"]
+    assert [one.level for one in found] == ["ok"] + ["gap"] * (not known)
+    assert ("no provider has figures of XX-NOPE" in found[-1].found) == (not known)
