@@ -41,14 +41,14 @@ class Dictionary:
             f"CREATE UNIQUE INDEX {self.name}_by_value ON {self.name} ({', '.join(self.columns)})",
         ]
 
-    def key_of(self, connection: LedgerConnection, value: tuple[Any, ...]) -> int:
-        """The key of an entry, which is made where it is missing, inside the caller's transaction."""
+    def key_of(self, connection: LedgerConnection, entry: Any) -> int:
+        """The key of an entry that ``connection.interned`` does not have; one that is missing is made, inside the
+        caller's transaction. ``entry`` is a single value, or of fields that are interned together a tuple."""
+        values = entry if self.together else (entry,)
+        row = connection.execute(self._find, values).fetchone()
+        key = int(row[0] if row is not None else connection.execute(self._add, values).lastrowid or 0)
         known = connection.interned[self.name]
-        key = known.get(value)
-        if key is None:
-            row = connection.execute(self._find, value).fetchone()
-            key = int(row[0] if row is not None else connection.execute(self._add, value).lastrowid or 0)
-            if len(known) >= _REMEMBERED:
-                known.clear()
-            known[value] = key
+        if len(known) >= _REMEMBERED:
+            known.clear()
+        known[entry] = key
         return key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from hpcfrugal.core.record import Interned, InvalidRecord, RecordField, codec, picker
@@ -140,16 +141,17 @@ class LedgerTable(Generic[_R]):
         columns = [(places, self.interned.get(column)) for column, (_, places) in self._columns.items()]
         firsts = picker([places[0] for places, _ in columns])
         plan = [
-            (at, picker(places), words.together, words)
+            (at, picker(places) if words.together else itemgetter(places[0]), words)
             for at, (places, words) in enumerate(columns)
             if words is not None
         ]
 
         def stored(connection: LedgerConnection, values: list[Any]) -> list[Any]:
-            found = list(firsts(values))
-            for at, entry, together, words in plan:
-                if together or found[at] is not None:
-                    found[at] = words.key_of(connection, entry(values))
+            found, known = list(firsts(values)), connection.interned
+            for at, entry_of, words in plan:
+                entry = entry_of(values)
+                if entry is not None:
+                    found[at] = known[words.name].get(entry) or words.key_of(connection, entry)
             return found
 
         return stored
