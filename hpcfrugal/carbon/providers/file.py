@@ -62,11 +62,19 @@ class _Issue:
     points: tuple[tuple[datetime, datetime | None, float | None], ...]
     step: timedelta | None
 
+    @property
+    def known_kind(self) -> SeriesKind | None:
+        """None: it may be either."""
+        return self.kind or ("forecast" if self.issued_at else None)
+
+    def is_of(self, zone: str) -> bool:
+        return self.zone is None or self.zone.upper() == zone.upper()
+
     def matches(self, request: IntensityRequest, kind: SeriesKind) -> bool:
-        if self.zone is not None and self.zone.upper() != request.zone.upper():
-            return False
-        mine = self.kind or ("forecast" if self.issued_at else kind)
-        return self.signal == request.signal and mine == kind
+        return self.is_of(request.zone) and self.signal == request.signal and self.known_kind in (kind, None)
+
+
+_KINDS: Mapping[SeriesKind | None, str] = {"forecast": "forecasts", "actual": "actuals", None: "intensities"}
 
 
 class File(Provider):
@@ -109,7 +117,9 @@ class File(Provider):
             first = min(issue.issued_at for issue in found if issue.issued_at)
             raise ForecastError(f"no forecast issued by now; the first is from {iso(first)}")
         if not found:
-            raise ForecastError(f"no {request.signal} forecast for zone {request.zone!r}{_zones_of(issues)}")
+            raise ForecastError(
+                f"no {request.signal} forecast for zone {request.zone!r}{_there_is(issues, request.zone)}"
+            )
         newest = max(by_now, key=lambda issue: issue.issued_at.timestamp() if issue.issued_at else float("-inf"))
         return self._series(newest, request, "forecast")
 
@@ -125,7 +135,7 @@ class File(Provider):
                 series = newer if series is None else series.overlaid(newer)
         if series is None:
             later = f"; values without kind are forecasts from {changed_at:%Y-%m-%d %H:%M}Z on" if found else ""
-            where = later or _zones_of(issues)
+            where = later or _there_is(issues, request.zone)
             raise ForecastError(f"no actual {request.signal} intensities for zone {request.zone!r}{where}")
         return series
 
@@ -169,8 +179,11 @@ class File(Provider):
             raise ForecastError(f"{path}: times outside the years 1 to 9999") from None
 
 
-def _zones_of(issues: Iterable[_Issue]) -> str:
-    """The zones that the file has, for a message."""
+def _there_is(issues: Iterable[_Issue], zone: str) -> str:
+    """What the file has of a zone, else which zones it has, for a message."""
+    own = sorted({f"{issue.signal} {_KINDS[issue.known_kind]}" for issue in issues if issue.is_of(zone)})
+    if own:
+        return f"; of that zone the file has {', '.join(own)}"
     zones = sorted({issue.zone for issue in issues if issue.zone is not None})
     return f"; the file has {plain(', '.join(map(repr, zones[:10])), 200)}" if zones else ""
 

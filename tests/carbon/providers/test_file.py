@@ -132,6 +132,12 @@ def test_csv_with_all_columns(tmp_path: Path) -> None:
         read(path, zone="FR")
     with pytest.raises(ForecastError, match="no actual average intensities for zone 'FR'; the file has 'lab'"):
         read(path, "actual", zone="FR")
+    path = put(tmp_path, "\n".join(rows[:-1]).encode())
+    what = (
+        "no actual average intensities for zone 'lab'; of that zone the file has average forecasts, marginal forecasts"
+    )
+    with pytest.raises(ForecastError, match=what):
+        read(path, "actual")
 
 
 def test_values_of_another_zone_are_not_used_whatever_the_spelling_of_its_column(tmp_path: Path) -> None:
