@@ -168,7 +168,7 @@ def render_script(
     run_dir: Path,
     slurm: bool,
     pythons: Sequence[str] = DEFAULT_PYTHONS,
-    template_dirs: Sequence[Path] = (),
+    template_dirs: tuple[Path, ...] = (),
     where: str = "job",
     segments: SegmentPlan | None = None,
 ) -> Rendered:
@@ -227,7 +227,7 @@ def render_script(
         "segments": segments if segments is not None and len(segments.windows) > 1 else None,
     }
     try:
-        template = _environment(tuple(template_dirs)).get_template(f"{name}.sbatch.j2")
+        template = _environment(template_dirs).get_template(f"{name}.sbatch.j2")
         text = template.render(context)
     except jinja2.TemplateNotFound as error:
         if error.name != f"{name}.sbatch.j2":

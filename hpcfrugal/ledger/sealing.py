@@ -5,7 +5,7 @@ its nodes are read or it ended a week ago; tasks of an array when the last of th
 still wait. ``sealed_runs`` has then the modification time of its directory, and its files; what was read of the
 documents is in the rows of its jobs. All of its files are read again when it is opened.
 
-What writes a file into a run directory after its submission marks the folder of the month (``RunDir.mark_changed``):
+What writes a file into a run directory after its submission marks the folder of the month (``mark_changed``):
 its modification time says that runs in it may have changed. A folder that has not changed is not listed, only the runs
 in it that are not sealed are looked at. In one that has, a sealed run whose directory has its old modification time
 stays sealed. Neither shows a file that is written in place, as by an editor; ``unseal_all`` has all files read again.

@@ -18,7 +18,7 @@ from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.meters.base import SECOND_NS, Meter, Refusal, Terms, node_matcher
 from hpcfrugal.meters.integrate import Curve, curve, reaches
 from hpcfrugal.meters.record import JobOnNode, lines_of
-from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_atomic
+from hpcfrugal.spool import JobKey, RunDir, iter_runs, mark_changed, write_atomic
 from hpcfrugal.spool.documents import read_end, read_slurm, read_submitted
 from hpcfrugal.spool.sample_header import SampledNode
 from hpcfrugal.spool.sample_record import MAX_SESSION_NS
@@ -140,7 +140,7 @@ def _write(run: RunDir, meter: Meter, part: JobOnNode, found: Curve | None) -> N
     part = replace(part, sampled=_sampled(run, part))
     path = run.meter(part.job.job_id, part.job.restart, part.node, meter.name)
     write_atomic(path, lines_of(part, meter, found, absent))
-    RunDir(str(path.parent)).mark_changed()
+    mark_changed(path.parent)
 
 
 def _sampled(run: RunDir, part: JobOnNode) -> tuple[SidecarSession, ...]:

@@ -20,7 +20,7 @@ from hpcfrugal.slurm.command import available
 from hpcfrugal.slurm.executions import created_at, is_given_up, known_attempts, stored_document, stored_states
 from hpcfrugal.slurm.job_ids import is_job_id
 from hpcfrugal.slurm.stored_runs import StoredRun, stored_runs
-from hpcfrugal.spool import RunDir, write_json_atomic
+from hpcfrugal.spool import RunDir, mark_changed, write_json_atomic
 from hpcfrugal.spool.job_state import JobState, is_over
 from hpcfrugal.spool.json_document import document_json
 
@@ -141,7 +141,7 @@ def _store(run_dir: RunDir, state: JobState) -> None:
     document = document_json(state if state.final else replace(state, elapsed_s=None))
     if stored_document(path, os.getuid()) != document:
         write_json_atomic(path, document)
-        run_dir.mark_changed()
+        mark_changed(run_dir.path)
 
 
 def _is_settled(one: StoredRun) -> bool:

@@ -18,6 +18,7 @@ from hpcfrugal.spool.layout import (
     encode_node,
     is_run_id,
     iter_runs,
+    mark_changed,
     new_run_id,
     parse_name,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "encode_node",
     "is_run_id",
     "iter_runs",
+    "mark_changed",
     "new_run_id",
     "parse_name",
     "read_json",

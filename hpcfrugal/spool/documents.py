@@ -25,7 +25,7 @@ from hpcfrugal.core.user import owner_name, user_name
 from hpcfrugal.core.version import __version__
 from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.spool.json_document import document_json, read_record
-from hpcfrugal.spool.layout import JobKey, RunDir
+from hpcfrugal.spool.layout import JobKey, mark_changed
 
 MAX_LOG_CHARACTERS = 300
 """So much of a log's last line is kept."""
@@ -220,7 +220,7 @@ _J = TypeVar("_J", bound=_OfJob)
 def write_document(path: Path, document: Document) -> None:
     """Write ``document`` to ``path``, whole or not at all. Raises ``OSError``."""
     write_json_atomic(path, document_json(document))
-    RunDir(str(path.parent)).mark_changed()
+    mark_changed(path.parent)
 
 
 def own_run(run_id: str, created_at: datetime, backend: str, spec: dict[str, Any], **more: Any) -> RunDocument:

@@ -17,7 +17,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -187,7 +187,7 @@ def _per_job(job_id: str, restart: int) -> str:
     return f"{job_id}.{restart}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunDir:
     """One run's directory; its properties and methods are the only place that knows file names.
 
@@ -222,7 +222,7 @@ class RunDir:
         """Make it in the folder of its month. Raises as ``create``."""
         make_private_folder(self.path, exist_ok=False)
 
-    @property
+    @cached_property
     def path(self) -> Path:
         return Path(self.folder)
 
@@ -321,12 +321,6 @@ class RunDir:
         """What was known of the job's nodes when it was over."""
         return self.path / f"{_per_job(job_id, restart)}.nodes.json"
 
-    def mark_changed(self) -> None:
-        """Note that a file was written into the directory after the submission: the folder of the month gets a new
-        modification time. A sync looks again at runs that are over only in folders that have one."""
-        with contextlib.suppress(OSError):
-            os.utime(self.path.parent)
-
     def names(self) -> list[tuple[str, ParsedName | None]]:
         """Every name in the directory, sorted and parsed. Names that begin with a dot (temporary
         files of ``write_json_atomic``) are left out. Raises ``OSError`` where it cannot be listed."""
@@ -342,6 +336,13 @@ class RunDir:
         """The (job, restart) of which any file is there, in order. Raises ``OSError``."""
         found = {parsed.job for _, parsed in self.names() if parsed is not None and parsed.job is not None}
         return sorted(found, key=lambda job: job.sort_key)
+
+
+def mark_changed(run_dir: Path) -> None:
+    """Note that a file was written into a run directory after the submission: the folder of its month gets a new
+    modification time. A sync looks again at runs that are over only in folders that have one."""
+    with contextlib.suppress(OSError):
+        os.utime(run_dir.parent)
 
 
 def own_folder(spool_root: Path, *names: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from hpcfrugal.core.quick import dataclass
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.sbatch_flags import sbatch_flags
-from hpcfrugal.settings.config import Config
+from hpcfrugal.settings.config import Config, template_dirs
 from hpcfrugal.submission.local_limits import task_count, tasks_in_turn
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Submission:
     script_arguments: tuple[str, ...] = ()
     admission: QueueAdmission | None = None
     time_budget: TimeBudget | None = None
+    template_dirs: tuple[Path, ...] = field(default_factory=template_dirs)
 
     @property
     def slurm(self) -> bool:

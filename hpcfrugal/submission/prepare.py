@@ -14,7 +14,6 @@ from hpcfrugal.core.quick import dataclass
 from hpcfrugal.job import JobSpec, load_job
 from hpcfrugal.job.backend import RenderedJob
 from hpcfrugal.job.render import Rendered, SegmentPlan, UserScript, render_script
-from hpcfrugal.settings.config import template_dirs
 from hpcfrugal.spool import RunDir, new_run_id
 from hpcfrugal.submission.local_limits import refuse_for_local, tasks_at_once
 from hpcfrugal.submission.planned import Submission, planned
@@ -116,7 +115,7 @@ def prepare_spec(spec: JobSpec, source: Path, submission: Submission, now: datet
         run_dir=run_dir.path,
         slurm=submission.slurm,
         pythons=config.sidecar.python,
-        template_dirs=template_dirs(),
+        template_dirs=submission.template_dirs,
         where=str(source),
         segments=segments,
     )

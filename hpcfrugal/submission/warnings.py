@@ -44,7 +44,7 @@ def _missing_directories(spec: JobSpec, workdir: Path) -> list[str]:
     return [
         f"{key}: the directory {folder} does not exist in {workdir}, and Slurm does not make it"
         for key, folder in folders.items()
-        if folder and "%" not in folder and not (workdir / folder).is_dir() and not os.path.isabs(folder)
+        if folder and "%" not in folder and not os.path.isabs(folder) and not (workdir / folder).is_dir()
     ]
 
 

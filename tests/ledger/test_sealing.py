@@ -22,7 +22,7 @@ from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.run_listing import RunListing
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult, rebuild, sync
-from hpcfrugal.spool import RunDir
+from hpcfrugal.spool import RunDir, mark_changed
 from hpcfrugal.spool.documents import LabelsDocument, write_document
 
 HOUR_NS = 3600 * SECOND
@@ -191,12 +191,12 @@ def test_a_folder_that_changed_just_now_may_change_again_unseen(spool: FakeSpool
 def requeued(run: FakeRun) -> None:
     run.samples([run.header(restart=1), *run.records([50, 5], 40)], restart=1)
     run.slurm(restart=1, start_s=100, end_s=140)
-    run.run_dir.mark_changed()
+    mark_changed(run.run_dir.path)
 
 
 def metered(run: FakeRun) -> None:
     run.run_dir.meter("17", 0, "n1", "rack3").write_text("")
-    run.run_dir.mark_changed()
+    mark_changed(run.run_dir.path)
 
 
 def tagged(run: FakeRun) -> None:
@@ -247,7 +247,7 @@ def test_what_a_sealed_run_has_lost_goes_on_to_count(spool: FakeSpool, name: str
     with open_ledger(spool.ledger) as connection:
         before = find_jobs(connection, JobFilter())
     (run.run_dir.path / name).unlink()
-    run.run_dir.mark_changed()
+    mark_changed(run.run_dir.path)
     for _ in range(2):
         # Something else of the run changes too, so that its rows are written afresh.
         run.samples([run.header(node="n2"), *run.records([1, 1], 60)], node="n2")
