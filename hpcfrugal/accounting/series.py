@@ -14,6 +14,17 @@ def differences(values: Sequence[int]) -> list[int]:
     return list(map(sub, values[1:], values))
 
 
+def rises(values: Sequence[int | None]) -> list[int] | None:
+    """``differences`` of a counter; None where a value is not known, or less than the one before it."""
+    if None in values[:1]:
+        return None
+    try:
+        found = differences(values)  # type: ignore[arg-type]
+    except TypeError:  # a value is not known
+        return None
+    return found if min(found, default=0) >= 0 else None
+
+
 @dataclass(frozen=True, slots=True)
 class CumulativeSeries:
     """Values of a counter that never decreases, at strictly ascending instants in ns of one clock.

@@ -7,6 +7,7 @@ went by, or unknown; an unknown one gets a channel of its own with the reason.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 
 from hpcfrugal.accounting.attribution import Attribution, JobUse, NodeIntervals, split_node
@@ -14,7 +15,7 @@ from hpcfrugal.accounting.buckets import EnergyCurve
 from hpcfrugal.accounting.model import Tdp, TdpTable
 from hpcfrugal.ledger.channel_totals import ChannelTotals, NodeTotals, SumsBefore, TotalsByName
 from hpcfrugal.ledger.fallbacks import Fallbacks
-from hpcfrugal.ledger.readings import Allocation, Readings, SessionReadings, idle_power_text
+from hpcfrugal.ledger.readings import Readings, SessionReadings, idle_power_text
 from hpcfrugal.ledger.stops import outside
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.sidecar_session import SidecarSession
@@ -181,7 +182,7 @@ def _share(
     idle, held = read.idles[index], read.held
     idle_power = _idle_power(read, sums.key.component) if idle is not None else None
     lies_within = not sums.counted and sums.boundary == "components"
-    sums.inputs = _inputs(idle_power, held, lies_within=lies_within)
+    sums.inputs = _inputs(idle_power, held.cpus, held.node_cpus, lies_within=lies_within)
     if held.cpus is not None and held.node_cpus is not None:
         sums.idle_power = idle_power
     both = found.usable
@@ -216,14 +217,15 @@ def _idle_power(read: SessionReadings, component: str) -> str | None:
     return idle_power_text(power_uw, read.facts.idle_power_source or "no source named")
 
 
-def _inputs(idle_power: str | None, held: Allocation, *, lies_within: bool) -> str:
+@lru_cache(maxsize=256)
+def _inputs(idle_power: str | None, cpus: int | None, node_cpus: int | None, *, lies_within: bool) -> str:
     """The inputs of a share by CPU time, in words. A core lies within a package, which has the idle power."""
     dynamic = "job CPU time / node busy CPU time"
     if idle_power is None and lies_within:
         return f"{dynamic}; idle power of a part of a package is not known, counted as 0"
     if idle_power is None:
         return f"{dynamic}; idle power of the node unknown, counted as 0"
-    if held.cpus is None or held.node_cpus is None:
+    if cpus is None or node_cpus is None:
         return f"{dynamic} of what is above the idle power of {idle_power}; no idle energy: the job's CPUs are unknown"
     above = f"{dynamic} of what is above the idle power of {idle_power}"
-    return f"{above}; {held.cpus} of {held.node_cpus} CPUs' part of the idle energy"
+    return f"{above}; {cpus} of {node_cpus} CPUs' part of the idle energy"

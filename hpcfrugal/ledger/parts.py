@@ -129,8 +129,10 @@ def parts_of(job: JobRow) -> list[Part]:
 def _included(job: JobRow) -> set[tuple[str, str]]:
     """The nodes and components of which Slurm measured the energy, with others or the whole node: the model of them, or
     why there is none, stands aside."""
+    if not job.is_accounted_alone:
+        return set()
     aside = (one for one in job.channels if not one.counted and one.quality in ("modelled", "unknown"))
-    return {(one.node, one.component) for one in aside} if job.is_accounted_alone else set()
+    return {(one.node, one.component) for one in aside}
 
 
 def _unknown(node: str, component: str, channels: Sequence[ChannelRow]) -> Iterator[str]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import field
 from functools import cached_property
 from itertools import accumulate, chain, pairwise
 
 from hpcfrugal.accounting.attribution import Attribution, attribution_of
 from hpcfrugal.accounting.buckets import EnergyCurve, Instants
-from hpcfrugal.accounting.series import CumulativeSeries, differences
+from hpcfrugal.accounting.series import CumulativeSeries, differences, rises
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.stops import Span, stops, was_stopped
 from hpcfrugal.sidecar.energy_split import divide_idle, idle_groups, steady_energies_uj
@@ -76,10 +75,8 @@ class CpuTimes:
     @cached_property
     def steps(self) -> tuple[list[int], list[int]] | None:
         """How much both rise from each reading to the next; None where one is not known at a reading, or falls."""
-        if None in self.job_us or None in self.node_busy_us:
-            return None
-        steps = differences(self.job_us), differences(self.node_busy_us)  # type: ignore[arg-type]
-        return steps if all(min(column, default=0) >= 0 for column in steps) else None
+        job_us, busy_us = rises(self.job_us), rises(self.node_busy_us)
+        return None if job_us is None or busy_us is None else (job_us, busy_us)
 
     def at(self, kept: Sequence[int]) -> CpuTimes:
         """Those at the positions ``kept``."""
@@ -98,13 +95,10 @@ class Readings:
     instants: Instants
     times_ns: Sequence[int]
     energy_uj: Sequence[int]
+    rises_uj: list[int]
     measured_ns: Sequence[int]
     cpu: CpuTimes
     backwards: int = 0
-    rises_uj: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.rises_uj = differences(self.energy_uj)
 
     def __len__(self) -> int:
         return len(self.times_ns)
@@ -120,7 +114,8 @@ class Readings:
         times_ns, energy_uj, measured_ns = (
             [column[at] for at in kept] for column in (self.times_ns, self.energy_uj, self.measured_ns)
         )
-        return Readings(Instants([walls_ns[at] for at in kept]), times_ns, energy_uj, measured_ns, self.cpu.at(kept))
+        instants = Instants([walls_ns[at] for at in kept])
+        return Readings(instants, times_ns, energy_uj, differences(energy_uj), measured_ns, self.cpu.at(kept))
 
     @property
     def usable(self) -> Readings:
@@ -248,17 +243,18 @@ class SessionReadings:
         if measured_ns == session.measured_ns[0]:
             measured_ns = session.measured_ns[0]  # what is derived from it is derived once
         late_ns = session.read_ns[index] if session.read_ns else ()
-        found = None
-        if None not in energies_uj and late_ns.count(None) == len(late_ns):
+        rises_uj = rises(energies_uj) if late_ns.count(None) == len(late_ns) else None
+        if rises_uj is None:
+            found = self._read_one_by_one(index, energies_uj)
+        else:
             found = Readings(
                 self.from_records,
                 self.record_times_ns,
                 energies_uj,  # type: ignore[arg-type]
+                rises_uj,
                 measured_ns,
                 self.cpu_from_records,
             )
-        if found is None or min(found.rises_uj, default=0) < 0:
-            found = self._read_one_by_one(index, energies_uj)
         if found.measured_ns and found.measured_ns[0] > 0 and not session.read_before:
             # The first line after the header is lost or its reading failed: counters are 0 at the header.
             plain = found.instants is self.from_records
@@ -266,6 +262,7 @@ class SessionReadings:
                 self.from_header if plain else Instants([self.header.wall_ns, *found.instants.times_ns]),
                 [self.header.boottime_ns, *found.times_ns],
                 [0, *found.energy_uj],
+                [found.energy_uj[0], *found.rises_uj],
                 [0, *found.measured_ns],
                 self.cpu_from_header
                 if found.cpu is self.cpu_from_records
@@ -298,8 +295,9 @@ class SessionReadings:
                 column.append(value)
         walls_ns = [at_ns + self._offset_ns for at_ns in columns[0] if at_ns is not None]
         times_ns, read_uj, measured_ns, job_us, busy_us = columns
+        found_uj = differences(read_uj)  # type: ignore[arg-type]
         cpu = CpuTimes(job_us, busy_us)
-        return Readings(Instants(walls_ns), times_ns, read_uj, measured_ns, cpu, backwards)  # type: ignore[arg-type]
+        return Readings(Instants(walls_ns), times_ns, read_uj, found_uj, measured_ns, cpu, backwards)  # type: ignore[arg-type]
 
     def _cpu_us_at(self, at: int, time_ns: int) -> tuple[int | None, int | None]:
         """CPU times of the job and the node before the record ``at``, on the straight line between records."""

@@ -9,7 +9,7 @@ belongs together, such as one interval or one counter, and does not depend on th
 from __future__ import annotations
 
 from itertools import accumulate
-from operator import add, floordiv, le, mul, sub
+from operator import add, floordiv, ge, mul, sub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,17 +94,12 @@ def _most(node: Column, jobs: Sequence[Column]) -> Column:
     if not jobs:
         return node
     total = jobs[0] if len(jobs) == 1 else list(map(sum, zip(*jobs)))  # noqa: B905
-    return node if _are_within(total, node) else list(map(max, node, total))
+    return node if all(map(ge, node, total)) else list(map(max, node, total))
 
 
 def _at_most(limits: Column, values: Column) -> Column:
-    """Values, or their limits where these are less."""
-    return values if _are_within(values, limits) else list(map(min, limits, values))
-
-
-def _are_within(values: Column, limits: Column) -> bool:
-    """Whether no value is above its limit: in most columns none is above the least of the limits."""
-    return max(values, default=0) <= min(limits, default=0) or all(map(le, values, limits))
+    """Values, or their limits where these are less: nowhere in most columns, which is faster to find out."""
+    return values if all(map(ge, limits, values)) else list(map(min, limits, values))
 
 
 def _parts(wholes: Column, parts: Column, totals: Column) -> list[int]:
