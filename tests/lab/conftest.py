@@ -18,6 +18,16 @@ LATE_S = Decimal("0.25")
 """The last sample waits up to 0.4 s for a sensor, and its time is the middle of all readings."""
 
 
+SPOOL = ".local/share/hpcfrugal/spool"
+"""Of a user of the lab, in the home."""
+
+
+def until_sampled(spool: str = f"/home/alice/{SPOOL}", job: str = "$SLURM_JOB_ID", nodes: int = 1) -> str:
+    """Shell: wait until the sidecars of the job have begun on so many nodes. It has no quotes but double ones."""
+    files = f"{spool}/*/*/{job}.${{SLURM_RESTART_COUNT:-0}}.*.jsonl"
+    return f'until [ "$(grep -ls boottime_ns {files} | wc -l)" -ge {nodes} ]; do sleep 0.2; done'
+
+
 @dataclass(frozen=True)
 class Lab:
     """scripts/lab from Python. `timeout_s` is for each command."""

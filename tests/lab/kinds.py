@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .conftest import Lab
+from .conftest import SPOOL, Lab, until_sampled
 
 PROLOG_FAILS = Path("/var/lib/hpcfrugal-lab/prolog-fails")
 """The prolog of the lab fails where this folder has a file with the name of the job id."""
 
 
-SAMPLED_S = 5
-"""After this time a sidecar has read its sensors twice, also where many start at once on two cores."""
+WAIT = "sleep 5"
+"""In a script: in the job by hpcfrugal it goes on until the sidecars of the job have begun."""
+UNTIL_SAMPLED = "; ".join((WAIT, until_sampled(), until_sampled(job="${SLURM_JOB_ID_HET_GROUP_1:-$SLURM_JOB_ID}")))
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Kind:
     needs_memory_limit: bool = False
     never_ran: int = 0
 
+    def script_of(self, who: str) -> str:
+        """``who``: plain, or ours."""
+        return self.script.replace(WAIT, UNTIL_SAMPLED) if who == "ours" else self.script
+
 
 def root(lab: Lab, *argv: str) -> str:
     return lab.exec(argv).stdout
@@ -53,9 +58,19 @@ def wait_for_state(lab: Lab, jobs: Sequence[str], *states: str) -> None:
         time.sleep(0.3)
 
 
-def requeue(lab: Lab, jobs: Sequence[str]) -> None:
+def wait_for_sidecar(lab: Lab, jobs: Sequence[str]) -> None:
+    """Both jobs run, and the sidecar of that by hpcfrugal has begun."""
     wait_for_state(lab, jobs, "RUNNING")
-    time.sleep(SAMPLED_S)
+    _, ours = jobs
+    until = time.monotonic() + 90
+    while not any("\n" in path.read_text() for path in Path("/home/alice", SPOOL).glob(f"*/*/{ours}.*.jsonl")):
+        assert time.monotonic() < until, ours
+        time.sleep(0.3)
+    time.sleep(1)  # what it reads at its end is then later
+
+
+def requeue(lab: Lab, jobs: Sequence[str]) -> None:
+    wait_for_sidecar(lab, jobs)
     root(lab, "scontrol", "requeue", ",".join(jobs))
     start_again(lab, jobs)
 
@@ -76,8 +91,7 @@ def suspend(lab: Lab, jobs: Sequence[str]) -> None:
 
 
 def cancel(lab: Lab, jobs: Sequence[str]) -> None:
-    wait_for_state(lab, jobs, "RUNNING")
-    time.sleep(SAMPLED_S)
+    wait_for_sidecar(lab, jobs)
     root(lab, "scancel", *jobs)
 
 
@@ -89,8 +103,7 @@ def move(lab: Lab, jobs: Sequence[str]) -> None:
 
 
 def fail_node(lab: Lab, jobs: Sequence[str]) -> None:
-    wait_for_state(lab, jobs, "RUNNING")
-    time.sleep(SAMPLED_S)
+    wait_for_sidecar(lab, jobs)
     root(lab, "scontrol", "update", "NodeName=n4", "State=DOWN", "Reason=kinds")
     time.sleep(1)
     resume_node(lab)
@@ -126,8 +139,7 @@ def fail_prolog(lab: Lab, jobs: Sequence[str]) -> None:
 
 def preempt(lab: Lab, jobs: Sequence[str]) -> None:
     """A job of a QOS that goes first takes the node, and gives it back."""
-    wait_for_state(lab, jobs, "RUNNING")
-    time.sleep(SAMPLED_S)
+    wait_for_sidecar(lab, jobs)
     words = ["sbatch", "--parsable", "--qos=urgent", "-w", "n4", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 1"]
     urgent = lab.exec(words, user="alice").stdout.strip()
     wait_for_state(lab, jobs, "PENDING")
@@ -150,7 +162,8 @@ KINDS = (
         "MPI-like steps",
         "#SBATCH -N2 --ntasks-per-node=2\n"
         "srun --mpi=none sh -c 'exit $((SLURM_PROCID == 3))'\n"
-        "srun -N1 -n1 --overlap sleep 3 & sleep 1; srun -N1 -n1 --overlap sh -c 'exit 7'; code=$?; wait; exit $code\n",
+        "srun -N1 -n1 --overlap sleep 3 & sleep 1; srun -N1 -n1 --overlap sh -c 'exit 7'; code=$?; wait\n"
+        "sleep 5; exit $code\n",
         ("FAILED|7:0",),
     ),
     Kind(
@@ -173,7 +186,9 @@ KINDS = (
         ("RESIZING", "FAILED|8:0"),
     ),
     Kind(
-        "shared node", "#SBATCH -w n3 -c2\ni=0; while [ $i -lt 1500000 ]; do i=$((i + 1)); done\n", ("COMPLETED|0:0",)
+        "shared node",
+        "#SBATCH -w n3 -c2\ni=0; while [ $i -lt 1500000 ]; do i=$((i + 1)); done; sleep 5\n",
+        ("COMPLETED|0:0",),
     ),
     Kind(
         "no environment",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import STATE_DIR, Lab
+from .conftest import SPOOL, STATE_DIR, Lab, until_sampled
 
 pytestmark = pytest.mark.lab
 
@@ -29,7 +29,7 @@ class Alice:
         self.lab = lab
         self.name = name
         self.home = Path(f"/home/{name}")
-        self.data = self.home / ".local/share/hpcfrugal"
+        self.data = (self.home / SPOOL).parent
 
     def run(
         self, *argv: str, check: bool = True, cwd: str | None = None, env: dict[str, str] | None = None
@@ -63,15 +63,28 @@ class Alice:
             assert time.monotonic() < until, rows
             time.sleep(1)
 
-    def wait_for_samples(self, job_id: str, files: int = 1) -> Path:
-        """The run directory of a job whose sidecars have begun."""
+    def wait_for_samples(self, job_id: str, records: int = 0) -> Path:
+        """The run directory of a job on one node whose sidecar has begun, and written so many records."""
         until = time.monotonic() + 120
         while time.monotonic() < until:
             for path in self.data.glob(f"spool/*/*/{job_id}.*.jsonl"):
-                if len(list(path.parent.glob(f"{job_id}.*.jsonl"))) >= files:
+                if path.read_text().count("\n") > records:
                     return path.parent
             time.sleep(0.2)
         raise AssertionError(f"job {job_id} has no samples")
+
+    def elapsed_s(self, job_id: str) -> int:
+        """By Slurm, in whole seconds."""
+        return int(self.run("sacct", "-XPn", "-j", job_id, "-o", "ElapsedRaw").stdout)
+
+    def sampled_share(self, job_id: str) -> float:
+        """The share of Slurm's elapsed time between header and last record, in the mean of the job's nodes."""
+        spans_s = []
+        for path in self.data.glob(f"spool/*/*/{job_id}.*.jsonl"):
+            lines = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            spans_s.append((lines[-1]["boottime_ns"] - lines[0]["boottime_ns"]) / 1e9)
+        elapsed_s = self.elapsed_s(job_id)
+        return sum(min(span_s / elapsed_s, 1) for span_s in spans_s) / len(spans_s)
 
     def report(self, job_id: str) -> list[dict[str, Any]]:
         self.hpcfrugal("ledger", "sync")
@@ -112,13 +125,14 @@ case "$*" in *--overlap*) echo "{REFUSED}" >&2; exit 1 ;; esac
 exec /usr/bin/srun "$@"
 """
 
-LONG = """
+COMPUTE = """
 echo "on $(hostname) with $SLURM_JOB_NUM_NODES nodes, GPUs $CUDA_VISIBLE_DEVICES"
 end=$((SECONDS + 45))
 while [ $SECONDS -lt $end ]; do :; done
 echo to stderr >&2
 exit 3
 """
+LONG = f"{until_sampled(nodes=2)}\n{COMPUTE}"
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +177,11 @@ def jobs(alice: Alice) -> dict[str, str]:
         ),
         **{
             name: alice.submit(
-                {"name": name, "command": "srun sleep 15", "resources": {"nodes": 2, "ntasks": 2, **memory}},
+                {
+                    "name": name,
+                    "command": f"srun sh -c '{until_sampled(nodes=2)}; sleep 5'",
+                    "resources": {"nodes": 2, "ntasks": 2, **memory},
+                },
                 env=late_path,
             )
             for name, memory in (
@@ -190,18 +208,25 @@ def lab_name(domain: str) -> str:
     return f"{kind}-{package[-1]}" if slash else domain
 
 
+def assert_is_the_truth(lab: Lab, job: dict[str, Any]) -> None:
+    """Of each channel of the node, from its first to its last reading."""
+    assert job["channels"]
+    for channel in job["channels"]:
+        truths = lab.truths(channel["node"], channel["first_boottime_ns"], channel["last_boottime_ns"])
+        least_uj, most_uj = truths[lab_name(channel["domain"])]
+        assert least_uj <= round(channel["node_energy_j"] * 1e6) <= most_uj, channel["domain"]
+
+
 def test_energy_is_the_truth(alice: Alice, jobs: dict[str, str]) -> None:
     (job,) = alice.report(jobs["long-one"])
     assert (job["exit_code"], job["state"], job["nodes"]) == (3, "FAILED", ["n1", "n2"])
-    assert job["coverage"] >= 0.9
+    assert job["coverage"] == pytest.approx(alice.sampled_share(jobs["long-one"]), abs=0.01)
     assert job["modelled_j"] is None
     assert job["boundary"] == "components"
+    assert_is_the_truth(alice.lab, job)
     seen = set()
     for channel in job["channels"]:
-        first_ns, last_ns = channel["first_boottime_ns"], channel["last_boottime_ns"]
-        assert last_ns - first_ns > 40 * 10**9
-        least_uj, most_uj = alice.lab.truths(channel["node"], first_ns, last_ns)[lab_name(channel["domain"])]
-        assert least_uj <= round(channel["node_energy_j"] * 1e6) <= most_uj, channel["domain"]
+        assert channel["last_boottime_ns"] - channel["first_boottime_ns"] > 40 * 10**9
         assert channel["quality"] == "measured"
         if channel["counted"]:
             assert channel["energy_j"] == channel["node_energy_j"]  # it had the nodes to itself
@@ -222,7 +247,7 @@ def test_a_counter_wrapped_meanwhile(alice: Alice, jobs: dict[str, str]) -> None
 
 
 def test_exit_code_and_output_are_those_of_plain_sbatch(alice: Alice, jobs: dict[str, str]) -> None:
-    command = LONG.replace("45", "1")
+    command = COMPUTE.replace("45", "1")
     plain_script = alice.write("plain.sh", f"#!/bin/bash\n{command}")
     options = ["--nodes=2", "--gpus-per-node=2", "--exclusive", "--nodelist=n[1-2]"]
     plain = alice.run("sbatch", "--parsable", *options, str(plain_script)).stdout.strip()
@@ -255,7 +280,7 @@ def test_the_sidecar_starts_beside_a_step_that_holds_the_memory(
     """Its step comes second, and again after it was refused."""
     (job,) = alice.report(jobs[name])
     assert (job["exit_code"], len(job["nodes"]), len(job["sidecar_sessions"])) == (0, 2, 2)
-    assert job["coverage"] > 0.4
+    assert job["coverage"] == pytest.approx(alice.sampled_share(jobs[name]), abs=0.01)
     headers = [path.read_text().partition("\n")[0] for path in alice.data.glob(f"spool/*/*/{jobs[name]}.*.jsonl")]
     assert [json.loads(header)["memory_alloc_b"] for header in headers] == [mib * 2**20] * 2
 
@@ -310,48 +335,48 @@ def test_dry_run_prints_what_would_be_submitted(alice: Alice, jobs: dict[str, st
     assert printed.replace(dry_id, run_dir.name) == submitted
 
 
-def sleeper(alice: Alice, name: str, seconds: int = 25, **resources: Any) -> str:
+def until_told(alice: Alice, name: str) -> str:
+    """A job with a node to itself that goes on until there is a file ``NAME.end``."""
+    (alice.home / f"{name}.end").unlink(missing_ok=True)
+    command = f"until [ -e {alice.home}/{name}.end ]; do sleep 0.2; done; exit 6"
     return alice.submit(
-        {"name": name, "command": f"sleep {seconds}; exit 6", "energy": {"record": 2},
-         "resources": {"exclusive": True, **resources}}
-    )  # fmt: skip
-
-
-def measured(job: dict[str, Any]) -> float:
-    total = job["energy_j"]["total"]
-    assert isinstance(total, float)
-    assert total > 0
-    return total
+        {"name": name, "command": command, "energy": {"record": 2}, "resources": {"exclusive": True, "time": 5}}
+    )
 
 
 def test_kills_and_an_unwritable_directory(alice: Alice) -> None:
     """kill -9 of the sidecar, of the whole job, and a directory that becomes unwritable, each on a node of its own."""
     names = ("sidecar", "job", "unwritable")
     with ThreadPoolExecutor() as pool:
-        ids = dict(zip(names, pool.map(lambda name: sleeper(alice, name), names), strict=True))
-    dirs = {name: alice.wait_for_samples(job_id) for name, job_id in ids.items()}
-    time.sleep(6)
+        ids = dict(zip(names, pool.map(lambda name: until_told(alice, name), names), strict=True))
+    dirs = {name: alice.wait_for_samples(job_id, records=3) for name, job_id in ids.items()}
     subprocess.run(["pkill", "-KILL", "-f", f"{dirs['sidecar']}/sidecar.pyz"], check=True)
     alice.run("scancel", "--signal=KILL", ids["job"])
     dirs["unwritable"].chmod(0o500)
+    without_s = 5
+    time.sleep(without_s)
+    for name in names:
+        alice.write(f"{name}.end", "")
     alice.wait(*ids.values())
 
     assert alice.sacct(ids["sidecar"]) == ["FAILED", "6:0"]
     (job,) = alice.report(ids["sidecar"])
     assert job["exit_code"] == 6
-    assert measured(job) > 100
-    assert 0.1 < job["coverage"] < 0.6
+    assert_is_the_truth(alice.lab, job)
+    assert job["coverage"] == pytest.approx(alice.sampled_share(ids["sidecar"]), abs=0.01)
+    # Slurm's times are whole seconds.
+    assert 0 < job["coverage"] <= 1 - (without_s - 1) / alice.elapsed_s(ids["sidecar"])
 
     (job,) = alice.report(ids["job"])
     assert job["state"] in {"CANCELLED", "FAILED"}
-    assert measured(job) > 100
-    assert 0.4 < job["coverage"] <= 1
+    assert_is_the_truth(alice.lab, job)
+    assert job["coverage"] == pytest.approx(alice.sampled_share(ids["job"]), abs=0.01)
 
     assert alice.sacct(ids["unwritable"]) == ["FAILED", "6:0"]
     synced = alice.hpcfrugal("ledger", "sync")
     assert "warning" in synced.stderr
     (job,) = alice.report(ids["unwritable"])
-    assert measured(job) > 100
+    assert_is_the_truth(alice.lab, job)
     dirs["unwritable"].chmod(0o700)
     (job,) = alice.report(ids["unwritable"])
     assert (job["exit_code"], job["state"]) == (6, "FAILED")
@@ -370,7 +395,7 @@ def test_signal_to_the_batch_shell(alice: Alice) -> None:
 def test_cancel_and_requeue(alice: Alice) -> None:
     command = "[ ${SLURM_RESTART_COUNT:-0} -gt 0 ] && exit 2; sleep 100"
     job_id = alice.submit({"name": "again", "command": command, "resources": {"exclusive": True}})
-    cancelled = sleeper(alice, "cancelled", 100)
+    cancelled = until_told(alice, "cancelled")
     alice.wait_for_samples(job_id)
     alice.run("scontrol", "requeue", job_id)
     # Slurm lets a requeued job wait for two minutes; a test need not.

@@ -219,17 +219,15 @@ class TestSensors:
 
     def test_counter_files_never_read_torn(self, lab):
         script = (
-            "import re, time\n"
-            "end = time.monotonic() + 1; bad = 0; n = 0; last = 0\n"
+            "import re\n"
+            "bad = 0; seen = set()\n"
             "f = open('/sys/class/powercap/intel-rapl:0/energy_uj')\n"
-            "while time.monotonic() < end:\n"
-            "    f.seek(0); text = f.read(); n += 1\n"
+            "while len(seen) < 200:\n"
+            "    f.seek(0); text = f.read(); seen.add(text)\n"
             "    bad += not re.fullmatch(r'[0-9]+\\n+', text)\n"
-            "print(n, bad)"
+            "print(bad)"
         )
-        reads, bad = in_node(lab, "n1", script).stdout.split()
-        assert int(reads) > 1000
-        assert bad == "0"
+        assert in_node(lab, "n1", script).stdout == "0\n"
 
     @pytest.mark.alone
     def test_denied_counters(self, lab):
@@ -320,16 +318,20 @@ class TestSlurm:
             assert re.fullmatch(r"n[1-4] gpus=0,1 /sys/class/powercap/intel-rapl:2", line)
 
     def test_overlapping_step_beside_the_main_one(self, lab, tmp_path):
+        folder = Path(pwd.getpwnam("alice").pw_dir, f"{tmp_path.name}.steps")
+        until = "until [ $(ls | wc -l) -{} ]; do sleep 0.1; done"
         code, text = slurm_job(
             lab,
             tmp_path,
-            "srun --overlap --ntasks-per-node=1 sh -c 'echo side; sleep 2' & sleep 0.5; "
-            "srun sh -c 'echo main'; echo then; wait; exit 3",
+            f"rm -rf {folder}; mkdir {folder}; cd {folder}; "
+            f"srun --overlap --ntasks-per-node=1 sh -c 'echo side; touch $SLURM_PROCID; {until.format('gt 4')}' & "
+            f"{until.format('eq 4')}; srun sh -c 'echo main'; echo then; touch over; wait; exit 3",
             *("-N4", "--ntasks-per-node=1", "--exclusive"),
         )
         assert code == 3
         assert sorted(text.split()) == ["main"] * 4 + ["side"] * 4 + ["then"]
-        assert text.split()[-1] == "then"
+        # What comes of the step beside it is passed on at any time.
+        assert [word for word in text.split() if word != "side"][-1] == "then"
 
     def test_accounting_remembers(self, lab):
         job = lab.exec(["sbatch", "--parsable", "--comment=kept", "-o", "/dev/null", "--wrap", "exit 5"], user="alice")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Lab
+from .conftest import Lab, until_sampled
 from .test_jobs import Alice
 
 pytestmark = pytest.mark.lab
@@ -49,7 +49,7 @@ print(json.dumps(known))
 FOLDER = "/home/alice/usage"
 SCRIPT = f"""\
 # What a job does before its sidecar has begun is not in its record.
-until ls {FOLDER}/spool/*/*/$SLURM_JOB_ID.*.jsonl; do sleep 0.2; done >/dev/null 2>&1
+{until_sampled(f"{FOLDER}/spool")}
 python3 burner.py
 srun --mem=0 python3 burner.py
 """
