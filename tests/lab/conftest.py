@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +26,15 @@ def until_sampled(spool: str = f"/home/alice/{SPOOL}", job: str = "$SLURM_JOB_ID
     """Shell: wait until the sidecars of the job have begun on so many nodes. It has no quotes but double ones."""
     files = f"{spool}/*/*/{job}.${{SLURM_RESTART_COUNT:-0}}.*.jsonl"
     return f'until [ "$(grep -ls boottime_ns {files} | wc -l)" -ge {nodes} ]; do sleep 0.2; done'
+
+
+def sampled_share(files: Iterable[Path], elapsed_s: float) -> float:
+    """The share of a job's time between header and last record of its sample files, in the mean of its nodes."""
+    shares = []
+    for path in files:
+        lines = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        shares.append(min((lines[-1]["boottime_ns"] - lines[0]["boottime_ns"]) / 1e9 / elapsed_s, 1))
+    return sum(shares) / len(shares)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import SPOOL, STATE_DIR, Lab, until_sampled
+from .conftest import SPOOL, STATE_DIR, Lab, sampled_share, until_sampled
 
 pytestmark = pytest.mark.lab
 
@@ -78,13 +78,7 @@ class Alice:
         return int(self.run("sacct", "-XPn", "-j", job_id, "-o", "ElapsedRaw").stdout)
 
     def sampled_share(self, job_id: str) -> float:
-        """The share of Slurm's elapsed time between header and last record, in the mean of the job's nodes."""
-        spans_s = []
-        for path in self.data.glob(f"spool/*/*/{job_id}.*.jsonl"):
-            lines = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-            spans_s.append((lines[-1]["boottime_ns"] - lines[0]["boottime_ns"]) / 1e9)
-        elapsed_s = self.elapsed_s(job_id)
-        return sum(min(span_s / elapsed_s, 1) for span_s in spans_s) / len(spans_s)
+        return sampled_share(self.data.glob(f"spool/*/*/{job_id}.*.jsonl"), self.elapsed_s(job_id))
 
     def report(self, job_id: str) -> list[dict[str, Any]]:
         self.hpcfrugal("ledger", "sync")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Lab
+from .conftest import SPOOL, Lab, until_sampled
 from .test_jobs import Alice
 
 pytestmark = pytest.mark.lab
@@ -30,8 +30,13 @@ def bob(lab: Lab) -> Iterator[Alice]:
 
 def test_jobs_on_one_node_close_and_a_job_of_all_its_cpus_has_it_alone(bob: Alice) -> None:
     def job(name: str, command: str, cpus: int, node: str) -> str:
+        sampled = until_sampled(f"{bob.home}/{SPOOL}")
         return bob.submit(
-            {"name": name, "command": command, "resources": {"cpus_per_task": cpus, "nodelist": node, "time": 5}}
+            {
+                "name": name,
+                "command": f"{sampled}; {command}",
+                "resources": {"cpus_per_task": cpus, "nodelist": node, "time": 5},
+            }
         )
 
     jobs = [job("spin", SPIN, 2, "n3"), job("spin4", SPIN, 4, "n3"), job("idle", "sleep 12", 1, "n3")]

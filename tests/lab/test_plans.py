@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Lab
+from .conftest import Lab, sampled_share
 
 pytestmark = pytest.mark.lab
 
@@ -148,4 +148,5 @@ def test_a_job_in_three_segments_carries_its_state_over(planner: Planner) -> Non
     assert {job["run_id"] for job in jobs} == {told["run_id"]}
     for job in jobs:
         assert job["measured_j"] > 0
-        assert job["coverage"] > 0.8
+        files = planner.folder.glob(f"data/hpcfrugal/spool/*/*/{job['job_id']}.{job['restart']}.*.jsonl")
+        assert job["coverage"] == pytest.approx(sampled_share(files, job["elapsed_s"]), abs=0.01)
