@@ -145,10 +145,13 @@ def test_at_least_nothing_is_unknown(spool: FakeSpool) -> None:
     assert advice.startswith("Report the command's share, which is unknown: 70 %")
 
 
-def test_at_least_no_microgram_is_unknown(spool: FakeSpool) -> None:
-    of_this_machine(spool, (1e-7, 0.0), gpus_promised=1)
+@pytest.mark.parametrize(
+    ("power_w", "shown"), [(1e-7, "CO2e unknown in zone FR"), (1e-4, "CO2e unknown in zone FR at ~56 g/kWh")]
+)
+def test_at_least_no_microgram_is_unknown(spool: FakeSpool, power_w: float, shown: str) -> None:
+    of_this_machine(spool, (power_w, 0.0), gpus_promised=1)
     assert "CO2e" not in lines(spool, None)[0]
     with open_ledger(spool.ledger) as connection:
         (job,) = find_jobs(connection, JobFilter())
     notes = [line.text for block in job_blocks(ReportedJob(job)) if isinstance(block, Notes) for line in block.lines]
-    assert notes[0].startswith("CO2e unknown in zone FR at ")
+    assert notes[0] == shown

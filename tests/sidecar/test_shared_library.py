@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcfrugal.sidecar import sensor_selection, sources
+from hpcfrugal.sidecar import missing_sensors, sensor_selection, sources
 from hpcfrugal.sidecar.sensor_process import SensorProcess
 from hpcfrugal.sidecar.sensor_selection import SensorSelection
 from hpcfrugal.sidecar.sensors.base import Opened
@@ -42,7 +42,8 @@ def test_what_a_slow_node_says_of_nvml(
     found: bool, environ: dict[str, str], reasons: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "is_found", lambda name, environ: found)
-    monkeypatch.setattr(sensor_selection, "HEADER_WAIT_S", 0)
+    for module in (sensor_selection, missing_sensors):
+        monkeypatch.setattr(module, "HEADER_WAIT_S", 0)
     opens = threading.Event()
 
     def open_late(self: SensorProcess) -> Opened:
