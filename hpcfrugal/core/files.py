@@ -17,6 +17,7 @@ GROUP_FOLDER_MODE = 0o2750
 """A folder of one user that a group may read as well, with all that is made in it: the kernel gives the folder's group
 and the set-group-ID bit to each folder in it, the group to each file (inode(7), "S_ISGID")."""
 
+_JSON = json.JSONEncoder(allow_nan=False)
 _OWN_AND_GROUP = 0o750
 
 _DROP_MODE = 0o3773
@@ -63,7 +64,7 @@ def private_mode(folder: Path) -> int:
 
 def write_json_atomic(path: Path, obj: Any) -> None:
     """Write ``obj`` as JSON, private. Raises ``OSError``; ``ValueError`` for NaN, which JSON does not have."""
-    write_atomic(path, (json.dumps(obj, allow_nan=False, ensure_ascii=True) + "\n").encode())
+    write_atomic(path, f"{_JSON.encode(obj)}\n".encode())
 
 
 def write_atomic(path: Path, data: bytes, mode: int | None = FILE_MODE) -> None:

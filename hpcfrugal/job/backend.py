@@ -83,8 +83,10 @@ class Backend(Protocol):
     """A way to run jobs."""
 
     name: str
-    submits_at_once: int
-    """How many jobs it takes at the same time, from several threads."""
+
+    @property
+    def submits_at_once(self) -> int:
+        """How many jobs it takes at the same time, from several threads."""
 
     def for_many(self, jobs: int) -> AbstractContextManager[Backend]:
         """A block with the backend that is best for so many submissions. What that needs may begin at once, while the

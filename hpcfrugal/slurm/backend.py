@@ -30,12 +30,16 @@ class SlurmBackend:
     """
 
     name = "slurm_cli"
-    submits_at_once = 8  # half of them wait for the disk, on which their files are
 
     def __init__(self, timeout_s: float | None = None, client: SlurmClient | None = None) -> None:
         self._timeout_s = timeout_s
         self._client = client or slurm_client()
         self._known: Cluster | None = None
+
+    @property
+    def submits_at_once(self) -> int:
+        """See ``SlurmClient``."""
+        return self._client.submits_at_once
 
     @contextmanager
     def for_many(self, jobs: int) -> Iterator[SlurmBackend]:

@@ -61,6 +61,10 @@ class PendingAnswer(Protocol[_T_co]):
 class SlurmClient(Protocol):
     """Sends requests to Slurm. Those that it cannot answer itself it may pass on to another client."""
 
+    @property
+    def submits_at_once(self) -> int:
+        """How many jobs to submit at the same time, from as many threads."""
+
     def start(self, request: Request[_T]) -> PendingAnswer[_T]:
         """Send a request and return at once. Raises SetupError where there is no Slurm."""
 
@@ -91,6 +95,8 @@ class _RunningCommand(Generic[_T]):
 
 class CommandClient:
     """Asks Slurm by its commands."""
+
+    submits_at_once = 8  # half of them wait for the disk, on which their files are
 
     def start(self, request: Request[_T]) -> PendingAnswer[_T]:
         """See ``SlurmClient``."""

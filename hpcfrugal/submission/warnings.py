@@ -68,8 +68,9 @@ def warnings_of(spec: JobSpec, workdir: Path, *, slurm: bool) -> tuple[str, ...]
 
 def warnings_of_submitted(spec: JobSpec, submitted: Submitted, *, slurm: bool) -> tuple[str, ...]:
     """What the id of the job shows: any cluster of a federation may start it, unless it names this one."""
-    pinned = any(flag.name == "clusters" for flag in directive_flags(spec.directives))
-    if not slurm or pinned or not in_federation(submitted.job_id):
+    if not slurm or not in_federation(submitted.job_id):
+        return ()
+    if any(flag.name == "clusters" for flag in directive_flags(spec.directives)):
         return ()
     here = submitted.cluster or "NAME"
     return (

@@ -98,6 +98,16 @@ class InThisProcess:
         return reply
 
 
+def noted(ask: Callable[..., Any], asked: list[str]) -> Callable[..., Any]:
+    """``ask``, which puts its questions into ``asked``."""
+
+    def note(process: InThisProcess, question: str, *arguments: Any) -> Any:
+        asked.append(question)
+        return ask(process, question, *arguments)
+
+    return note
+
+
 def client(module: FakePyslurm) -> PyslurmClient:
     process: Any = InThisProcess(module)
     return PyslurmClient(process, CommandClient())
@@ -167,6 +177,27 @@ def test_within_a_job_all_go_by_sbatch(
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "5")  # pyslurm would pass it on
     assert client(FakePyslurm()).ask(script(HEAD)).job_id == "99"
+
+
+def test_four_jobs_at_a_time_by_it_and_eight_by_sbatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert client(FakePyslurm()).submits_at_once == 4
+    monkeypatch.setenv("SLURM_JOB_ID", "5")
+    assert client(FakePyslurm()).submits_at_once == 8
+    assert SlurmBackend().submits_at_once == 8
+
+
+def test_the_environment_is_sent_once_for_all_jobs(
+    script: Callable[[str], SubmitJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = FakePyslurm()
+    one = client(module)
+    asked = list[str]()
+    monkeypatch.setattr(InThisProcess, "ask", noted(InThisProcess.ask, asked))
+    for cpus in ("2", "3"):
+        one.ask(script(HEAD.replace("cpus-per-task=2", f"cpus-per-task={cpus}")))
+    assert asked == ["environment", "submit", "submit"]
+    assert [job["environment"]["SLURM_CPUS_PER_TASK"] for job in module.submitted] == ["2", "3"]
+    assert len({job["environment"]["PATH"] for job in module.submitted}) == 1
 
 
 def test_a_job_whose_environment_is_not_text_goes_by_sbatch(
