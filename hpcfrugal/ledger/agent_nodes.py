@@ -89,6 +89,8 @@ class _Part:
 
     def of(self, amounts: Mapping[int, int]) -> int:
         """What lies in it, of amounts by bucket."""
+        if (self.start_ns, self.end_ns) == (self.session.started_wall_ns, self.session.ended_wall_ns):
+            return sum(amounts.values())
         return sum(self._in_bucket(bucket, amount) for bucket, amount in amounts.items())
 
     def _in_bucket(self, bucket: int, amount: int) -> int:
