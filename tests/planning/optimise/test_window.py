@@ -108,6 +108,6 @@ def test_a_change_of_the_wall_clock_changes_no_figures(day: datetime, hours: int
 
 def test_a_year_is_planned_in_a_moment() -> None:
     series = series_of([(index * 7919) % 400 for index in range(17520)])
-    began = time.perf_counter()
+    began = time.process_time()
     plan_window(series, DAY, series.end, timedelta(hours=10))
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
