@@ -179,6 +179,13 @@ def test_energy_is_never_lost(levels: list[float], told: list[tuple[int, int, in
     assert (whole.operational_g or 0) == expected / UJ_PER_KWH
 
 
+def test_only_pieces_that_levels_divide_need_a_common_denominator() -> None:
+    known = placed(IntensityLevel(0, 30, 100.0), IntensityLevel(30, 60, 200.0))
+    within = [piece(0, 7, 5), piece(7, 18, 3), piece(30, 60, 1)]
+    assert total_tally(tallies(within, known, None)).unit.energy == 1
+    assert total_tally(tallies([*within, piece(24, 34, 9)], known, None)).unit.energy == 10
+
+
 # Savings ----------------------------------------------------------------------------------------------------------
 
 NIGHT = Levels([IntensityLevel(0, 6 * HOUR, 100.0), IntensityLevel(6 * HOUR, 24 * HOUR, 400.0)])

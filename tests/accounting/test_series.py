@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.series import CumulativeSeries
+from hpcfrugal.accounting.series import CumulativeSeries, rises
 
 
 @st.composite
@@ -79,3 +79,13 @@ def test_invalid_counters_are_refused(points: tuple[tuple[int, ...], tuple[int, 
 def test_of_two_values_at_one_instant_the_last_counts() -> None:
     assert CumulativeSeries.of([1, 2, 2], [0, 3, 4]) == CumulativeSeries((1, 2), (0, 4))
     assert CumulativeSeries.of([], []) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([1, 1, 4], [0, 3]), ([7], []), ([], []), ([1, None, 4], None), ([None], None), ([1, 4, 3], None)],
+)
+def test_rises_are_known_where_each_value_is_and_none_falls(
+    values: list[int | None], expected: list[int] | None
+) -> None:
+    assert rises(values) == expected
