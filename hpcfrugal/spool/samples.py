@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from io import BytesIO
 from operator import methodcaller
 from typing import Any, BinaryIO
 
@@ -133,8 +134,10 @@ class SampleParser:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the file."""
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()[:MAX_LINE_BYTES]  # no more of a line too long, which stays too long
+        data = self._rest + data
+        end = data.rfind(b"\n") + 1
+        self._rest = data[end : end + MAX_LINE_BYTES]  # no more of a line too long, which stays too long
+        lines = [line[:-1] for line in BytesIO(data[:end])]  # `split` would look at each byte by itself
         self.last_line = lines[-1] if lines else self.last_line
         for start in range(0, len(lines), _LINES_AT_ONCE):
             self._take([*filter(None, lines[start : start + _LINES_AT_ONCE])])

@@ -158,9 +158,9 @@ class SidecarSession:
 
     def _refusal(self, columns: Mapping[str, Any]) -> str | None:
         """Why a record of these does not count."""
-        times_ns = columns["boottime_ns"]
+        times_ns = columns["boottime_ns"]  # in order, else it runs backwards
         start_ns = self.header.boottime_ns
-        if not start_ns <= min(times_ns) <= max(times_ns) <= start_ns + MAX_SESSION_NS:
+        if not start_ns <= times_ns[0] <= times_ns[-1] <= start_ns + MAX_SESSION_NS:
             return "record before its header or a year after it"
         if _exceed(columns["energy_uj"], most_energy_uj, times_ns, start_ns):
             return "record of more energy than there can be"
@@ -232,7 +232,7 @@ def _exceed(
     columns: Sequence[Sequence[int | None]], most: Callable[[int], int], times_ns: Sequence[int], start_ns: int
 ) -> bool:
     """Whether a known value of a column is more than there can be at its time, by how long that is after the start."""
-    least = most(min(times_ns) - start_ns)
+    least = most(times_ns[0] - start_ns)
     if all((_highest(column) or 0) <= least for column in columns):
         return False
     limits = [most(at_ns - start_ns) for at_ns in times_ns]
