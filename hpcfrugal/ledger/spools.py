@@ -83,6 +83,16 @@ def spools_of(ledger_path: Path, spool_root: Path) -> list[LedgerSpool]:
     return [LedgerSpool(spool_root), *others]
 
 
+def spools_to_rebuild_from(ledger_path: Path, spool_root: Path) -> list[LedgerSpool]:
+    """``spools_of``, and those of this user that jobs were put into: the ledger may have been deleted."""
+    found = spools_of(ledger_path, spool_root)
+    known = {path_of(spool.path) for spool in found}
+    return [
+        *found,
+        *(LedgerSpool(path) for path in noted_spools(ledger_path) if str(path) not in known and _is_own(path)),
+    ]
+
+
 def own_spools(ledger_path: Path, spool_root: Path) -> list[Path]:
     """``spool_root`` first, and the other folders of this user that the ledger was filled from, or that jobs were put
     into, such as the spool before another one was set; not those of a site's users."""

@@ -34,7 +34,7 @@ from hpcfrugal.ledger.sealing import (
     now_ns,
     unseal_all,
 )
-from hpcfrugal.ledger.spools import LedgerSpool, key_for, key_of, spools_of
+from hpcfrugal.ledger.spools import LedgerSpool, key_for, key_of, spools_to_rebuild_from
 from hpcfrugal.ledger.store import BUSY_TIMEOUT_S, lock, open_ledger, refuse_foreign, sqlite_errors
 from hpcfrugal.ledger.tables import FILES, FORGOTTEN_JOBS, META
 from hpcfrugal.ledger.unreadable_files import unreadable_in
@@ -288,7 +288,7 @@ def rebuild(
     refuse_foreign(ledger_path)
     ledger_path = Path(os.path.realpath(ledger_path))  # a link stays one, and leads to the new ledger
     with lock(ledger_path, on_wait):
-        spools = spools_of(ledger_path, spool_root)
+        spools = spools_to_rebuild_from(ledger_path, spool_root)
         if not drop_vanished:
             _refuse_loss(spools, ledger_path)
         pattern = f".{ledger_path.name}.*.rebuild*"

@@ -84,6 +84,10 @@ def test_a_job_of_the_spool_before_is_found_where_nothing_was_synced(box: Sandbo
     (job,) = json.loads(box.ok("status", "--json", "early"))
     assert (job["name"], job["state"]) == ("early", "COMPLETED")
     assert json.loads(box.ok("report", "early", "--json"))["jobs"][0]["name"] == "early"
+    for path in (box.home / ".local/share/hpcfrugal").glob("ledger.db*"):
+        if path.suffix != ".spools":
+            path.unlink()
+    assert "1 run, 1 changed" in box.ok("ledger", "rebuild")
     # another ledger has nothing to do with it
     box.env |= {"HPCFRUGAL_LEDGER": str(tmp_path / "other.db")}
     assert box.run("status", "early").code == 2
