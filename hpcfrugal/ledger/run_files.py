@@ -201,18 +201,14 @@ class RunFiles:
     def new_rows(self, mtime_ns: int | None) -> list[TableRow]:
         """The rows of the files of a run of which there are none yet: of one that is sealed, with the modification time
         of its directory, or of one that is not (None)."""
-        sealed = mtime_ns is not None
         folded, left = list[str](), list[str]()
         for name in sorted(self._rows):
-            (folded if sealed and self._is_folded(self._rows[name]) else left).append(name)
+            read = self._rows[name].read
+            (folded if mtime_ns is not None and read.accepted and not read.problems else left).append(name)
         rows: list[TableRow] = [(FILES, FILES.values_of(self._with_content(name))) for name in left]
         if mtime_ns is not None:
             rows.append((SEALED_RUNS, SEALED_RUNS.values_of(SealedRunRow(mtime_ns, self._fold(folded)))))
         return rows
-
-    @staticmethod
-    def _is_folded(row: FileRow) -> bool:
-        return row.read.accepted and not row.read.problems
 
     def _fold(self, names: Sequence[str]) -> str:
         """These files as one JSON object, by name."""
@@ -220,7 +216,7 @@ class RunFiles:
         prefix = _prefix(attempts.pop()) if len(attempts) == 1 else None
         folded: dict[str, Any] = {}
         for name in names:
-            document = self._kept(self._rows[name])
+            document = self._kept(name)
             if prefix is not None and name.startswith(prefix):
                 name = _ANY + name.removeprefix(prefix)
                 if document is not None:
@@ -228,11 +224,12 @@ class RunFiles:
             folded[name] = document
         return json_text(folded)
 
-    def _kept(self, row: FileRow) -> dict[str, Any] | None:
+    def _kept(self, name: str) -> dict[str, Any] | None:
         """What is kept of a document of a sealed run."""
+        row = self._rows[name]
         if row.kind not in _KEPT:
             return None
-        document = self._documents.get(row.name)
+        document = self._documents.get(name)
         if document is None or isinstance(document, str):
             return None if row.content is None else dict(json.loads(row.content))
         return codec(type(document)).write(document)

@@ -67,7 +67,7 @@ _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
 _JOB_ID = re.compile(r"[A-Za-z0-9_+-]{1,64}")
 _RESTART = re.compile(r"0|[1-9][0-9]{0,8}")
-_PER_JOB = re.compile(rf"(?P<job>{_JOB_ID.pattern})\.(?P<restart>{_RESTART.pattern})\.(?P<rest>.+)", re.DOTALL)
+_PER_JOB = re.compile(rf"({_JOB_ID.pattern})\.({_RESTART.pattern})\.(.+)", re.DOTALL)
 _METERED = re.compile(r"(?P<node>.+)\.(?P<meter>[A-Za-z0-9_-]{1,40})\.meter", re.DOTALL)
 _MAX_RESTART = 999_999_999
 _MAX_NAME_BYTES = 255
@@ -158,11 +158,11 @@ def parse_name(name: str) -> ParsedName | None:
     match = _PER_JOB.fullmatch(name)
     if match is None:
         return None
-    job = JobKey(match["job"], int(match["restart"]))
-    rest = match["rest"]
+    job_id, restart, rest = match.groups()
+    job = JobKey(job_id, int(restart))
     if (kind := _OF_JOB.get(rest)) is not None:
         return ParsedName(kind, job)
-    metered = _METERED.fullmatch(rest)
+    metered = _METERED.fullmatch(rest) if rest.endswith(".meter") else None
     encoded = metered["node"] if metered is not None else rest.removesuffix(".jsonl")
     if not encoded.isascii() or encoded in ("", rest):
         return None
