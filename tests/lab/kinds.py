@@ -18,8 +18,8 @@ PROLOG_FAILS = Path("/var/lib/hpcfrugal-lab/prolog-fails")
 
 
 WAIT = "sleep 5"
-"""In a script: in the job by hpcfrugal it goes on until the sidecars of the job have begun."""
-UNTIL_SAMPLED = "; ".join((WAIT, until_sampled(), until_sampled(job="${SLURM_JOB_ID_HET_GROUP_1:-$SLURM_JOB_ID}")))
+"""In a script: it begins in the job by hpcfrugal when the sidecars of the job have begun."""
+UNTIL_SAMPLED = "; ".join((until_sampled(), until_sampled(job="${SLURM_JOB_ID_HET_GROUP_1:-$SLURM_JOB_ID}"), WAIT))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def wait_for_sidecar(lab: Lab, jobs: Sequence[str]) -> None:
     while not any("\n" in path.read_text() for path in Path("/home/alice", SPOOL).glob(f"*/*/{ours}.*.jsonl")):
         assert time.monotonic() < until, ours
         time.sleep(0.3)
-    time.sleep(1)  # what it reads at its end is then later
+    time.sleep(3)  # it reads again
 
 
 def requeue(lab: Lab, jobs: Sequence[str]) -> None:
