@@ -48,7 +48,8 @@ def _to_matrix(value: object) -> Matrix:
         return value
     if not isinstance(value, Mapping):
         raise ValueError("must be a mapping of parameters to lists of values, such as {lr: [0.1, 0.01], seed: [1, 2]}")
-    if (tasks := value.get("tasks")) and isinstance(tasks, list) and all(isinstance(one, Mapping) for one in tasks):
+    tasks = value.get("tasks") if value.keys() <= {"tasks", "max_running"} else None
+    if tasks and isinstance(tasks, list) and all(isinstance(one, Mapping) for one in tasks):
         # As it is stored: the first task has the only value of each parameter, the others are added to that.
         first = {name: [text] for name, text in tasks[0].items()}
         value = {"max_running": value.get("max_running"), **first, "include": tasks[1:]}

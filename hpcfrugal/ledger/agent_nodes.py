@@ -87,6 +87,10 @@ class _Part:
     start_ns: int
     end_ns: int
 
+    def has(self, job: AgentJobRow) -> bool:
+        """Whether the job was on the node in it."""
+        return job.first_wall_ns < self.end_ns and self.start_ns < job.last_wall_ns
+
     def of(self, amounts: Mapping[int, int]) -> int:
         """What lies in it, of amounts by bucket."""
         if (self.start_ns, self.end_ns) == (self.session.started_wall_ns, self.session.ended_wall_ns):
@@ -109,6 +113,7 @@ def _add_session(
     jobs: Sequence[tuple[AttemptName | None, AgentJobRow]],
 ) -> None:
     energies = [(attempt or ("", job.job_id or job.name, 0), job, unpack_columns(job.packed)) for attempt, job in jobs]
+    one.jobs.update(attempt for attempt, job, _ in energies if part.has(job))
     for channel in channels:
         if channel.energy_uj is None:
             continue
@@ -128,7 +133,7 @@ def _add_session(
                 whole_uj, idle_uj = sum(columns[number].values()), json.loads(job.idle_uj or "null")
                 own_idle_uj = part_of(idle_uj[number], job_uj, whole_uj) if idle_uj else 0
                 found.give(attempt, EnergyShare(job_uj - own_idle_uj, own_idle_uj))
-            one.jobs.add(attempt)
+                one.jobs.add(attempt)
         found.residual_uj = found.energy_uj - found.jobs_uj
         known.sum.merge(found)
         for component in {kind.component, *channel.contains}:

@@ -89,7 +89,7 @@ def spools_to_rebuild_from(ledger_path: Path, spool_root: Path) -> list[LedgerSp
     known = {path_of(spool.path) for spool in found}
     return [
         *found,
-        *(LedgerSpool(path) for path in noted_spools(ledger_path) if str(path) not in known and _is_own(path)),
+        *(LedgerSpool(path) for path in noted_spools(ledger_path) if path_of(path) not in known and _is_own(path)),
     ]
 
 
@@ -97,8 +97,10 @@ def own_spools(ledger_path: Path, spool_root: Path) -> list[Path]:
     """``spool_root`` first, and the other folders of this user that the ledger was filled from, or that jobs were put
     into, such as the spool before another one was set; not those of a site's users."""
     others = [spool.path for spool in spools_of(ledger_path, spool_root)[1:] if spool.user is None]
-    every = {path_of(path): path for path in (spool_root, *others, *noted_spools(ledger_path))[::-1]}
-    return [path for path in reversed(every.values()) if path == spool_root or _is_own(path)]
+    every: dict[str, Path] = {}
+    for path in (spool_root, *others, *noted_spools(ledger_path)):
+        every.setdefault(path_of(path), path)
+    return [path for path in every.values() if path == spool_root or _is_own(path)]
 
 
 def _is_own(path: Path) -> bool:

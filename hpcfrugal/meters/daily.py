@@ -42,7 +42,8 @@ class DailyReadings:
         for day_ns in range(first_ns - first_ns % _DAY_NS, until_ns, _DAY_NS):
             found, may_keep = self._kept(meter, day_ns)
             known = set() if self.refresh else {one.node for one in found.nodes}
-            yield from ((day_ns, one) for one in found.nodes if one.node in known.intersection(nodes))
+            wanted = known.intersection(nodes)
+            yield from ((day_ns, one) for one in found.nodes if one.node in wanted)
             missing = [node for node in nodes if node not in known]
             most = max(1, MAX_SAMPLES * meter.terms.step_ns // _DAY_NS)
             for at in range(0, len(missing) if answers else 0, most):

@@ -70,6 +70,8 @@ def checked_open(sensor: Sensor) -> Opened:
         )
         if not is_valid:
             raise ValueError(f"{sensor.name} returned an invalid channel")
+    if not set(opened.in_other_gpus) <= {"cpu", "dram"}:
+        raise ValueError(f"{sensor.name} returned invalid components in other GPUs")
     for entry in opened.absent:
         if not (isinstance(entry, Absent) and _are_text(entry.component, entry.source, entry.reason)):
             raise ValueError(f"{sensor.name} returned an invalid absent entry")

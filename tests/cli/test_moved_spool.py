@@ -11,6 +11,9 @@ from fake_slurm import FakeSlurm, sacct_row
 from fake_spool import FakeSpool
 from sandbox import Sandbox
 
+from hpcfrugal.ledger.spools import own_spools
+from hpcfrugal.spool.used_spools import note_spool
+
 
 @pytest.fixture(autouse=True)
 def slurm(box: Sandbox, tmp_path: Path) -> FakeSlurm:
@@ -91,3 +94,12 @@ def test_a_job_of_the_spool_before_is_found_where_nothing_was_synced(box: Sandbo
     # another ledger has nothing to do with it
     box.env |= {"HPCFRUGAL_LEDGER": str(tmp_path / "other.db")}
     assert box.run("status", "early").code == 2
+
+
+@pytest.mark.parametrize("order", [["before", "now"], ["now", "before"], ["before"]])
+def test_the_spool_of_the_settings_is_the_first(tmp_path: Path, order: list[str]) -> None:
+    for name in ("before", "now"):
+        (tmp_path / name).mkdir()
+    for name in order:
+        note_spool(tmp_path / "ledger.db", tmp_path / name)
+    assert own_spools(tmp_path / "ledger.db", tmp_path / "now") == [tmp_path / "now", tmp_path / "before"]

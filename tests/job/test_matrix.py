@@ -93,6 +93,10 @@ def test_what_is_stored_is_read_back(matrix: dict[str, Any]) -> None:
                 "5: matrix.a-b: 'a-b' is not a valid name of an environment variable; use letters, digits and `_`",
             ],
         ),
+        (
+            "  s: [1]\n  tasks: [{s: 2}]\n",
+            ["4: matrix.tasks, entry 1: must be text, not a mapping; put it in quotes if it is meant as text"],
+        ),
         ("  s: [1, 2, 1]\n", ["3: matrix.s, entry 3: '1' is there twice"]),
         ("  s: [1]\n  max_running: 0\n", ["4: matrix.max_running: '0' is not a number of tasks from 1"]),
         (

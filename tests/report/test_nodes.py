@@ -178,6 +178,23 @@ def spool_run(spool: FakeSpool) -> str:
     return path.parent.name
 
 
+def test_jobs_that_an_agent_saw_outside_the_period_are_not_listed(spool: FakeSpool) -> None:
+    agent = FakeAgent(spool.root, "n1", START_NS)
+    agent.start("18", 7)
+    agent.start("19", 7)
+    agent.advance(300)
+    agent.end("18")
+    agent.record()
+    agent.advance(900)
+    agent.start("20", 7)
+    agent.advance(300)
+    agent.record("end")
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        (node,) = find_nodes(connection, spool.root, START_NS + 600 * SECOND, START_NS + 900 * SECOND).nodes
+    assert {job_id for _, job_id, _ in node.jobs} == {"19"}
+
+
 @pytest.mark.parametrize(("since_s", "until_s"), [(0, 86_400), (100, 86_400), (0, 450), (310, 777)])
 def test_of_an_agent_the_part_of_the_period_counts(spool: FakeSpool, since_s: int, until_s: int) -> None:
     agent = FakeAgent(spool.root, "n1", START_NS)

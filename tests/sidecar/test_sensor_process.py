@@ -104,6 +104,15 @@ def test_error_of_the_sensor_is_its_reason(run: Any) -> None:
     assert process.read() == [None, 8]
 
 
+def test_components_in_other_gpus_that_there_are_not_are_refused() -> None:
+    class Elsewhere(Meter):
+        def open(self) -> Opened:
+            return Opened([], [], [], in_other_gpus=("node",))
+
+    reasons = [entry.reason for entry in open_sensor(Elsewhere(UseOfGpus(), {})).absent]
+    assert reasons == ["ValueError: meter returned invalid components in other GPUs"]
+
+
 ENDS: list[tuple[Callable[[], Any], str]] = [
     (os.abort, "its process ended by signal 6 (Aborted)"),
     (lambda: os.kill(os.getpid(), signal.SIGSEGV), "its process ended by signal 11 (Segmentation fault)"),
