@@ -32,8 +32,11 @@ class ObjectReader(Generic[_T]):
         self._reads: list[tuple[int, Read]] = []
         self._defaults: list[tuple[int, Callable[[], Any]]] = []
         defaults = {item.name: _default_of(item) for item in fields(codec.record)}  # type: ignore[arg-type]
+        names = [field.name for field in codec.json_fields.values()]
+        if [*defaults][: len(names)] != names:
+            raise TypeError(f"{codec.record.__name__} has fields between others that are embedded or not in JSON")
         for at, field in enumerate(codec.json_fields.values()):
-            if field.plain is not None:
+            if field.plain is not None and not _is_list(field.plain):
                 keys.append((field.key, _type_of(field.plain) | None, None))
             elif field.nested:
                 keys.append((field.key, msgspec.Raw, msgspec.Raw(b"null")))
@@ -73,7 +76,7 @@ class LineReader:
         import msgspec
 
         plain = {key: field.plain for key, field in codec.json_fields.items() if field.plain is not None}
-        lists = {key for key, of in plain.items() if isinstance(of, Numbers) and of.size is not None}
+        lists = {key for key, of in plain.items() if _is_list(of)}
         self._optional_lists = lists - codec.required_keys
         keys = list[tuple[str, Any] | tuple[str, Any, Any]](required.items())
         for key, one in plain.items():
@@ -110,6 +113,11 @@ def _default_of(item: Field[Any]) -> Callable[[], Any] | None:
 
 def _refuse() -> None:
     raise InvalidRecord("a required field is missing")
+
+
+def _is_list(plain: Any) -> bool:
+    """Whether values of a field are lists of numbers; a record has tuples."""
+    return isinstance(plain, Numbers) and plain.size is not None
 
 
 def _type_of(plain: Any) -> Any:

@@ -12,6 +12,7 @@ import pytest
 from hpcfrugal.core.record import (
     DROP_INVALID,
     EMBEDDED,
+    NOT_STORED,
     SIZED,
     STRICT,
     InvalidRecord,
@@ -213,6 +214,27 @@ def test_an_object_is_read_from_its_bytes_only_where_all_of_it_is_valid() -> Non
     assert len(same) > 1000
     for data, cabinet in same:
         assert reader.read(data) == cabinet, data
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    rows: tuple[int, int]
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    text: str
+    width: Annotated[int | None, NOT_STORED] = None
+    height: int | None = None
+
+
+def test_an_object_has_tuples_and_each_value_in_its_place() -> None:
+    assert ObjectReader(codec(Shelf), {}).read(b'{"rows": [1, 2], "row": 3}') == Shelf((1, 2), 3)
+    with pytest.raises(TypeError, match="Label has fields between others"):
+        ObjectReader(codec(Label), {})
+    with pytest.raises(TypeError, match="Rack has fields between others"):
+        ObjectReader(codec(Rack, 2), {})
 
 
 @pytest.mark.parametrize(
