@@ -22,7 +22,8 @@ def note_spool(ledger_path: Path, spool_root: Path) -> None:
         return
     with suppress(OSError):
         ledger_path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        # O_NONBLOCK: opening a named pipe must not wait for a reader.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(_file(ledger_path), flags, FILE_MODE)
         try:
             os.write(descriptor, os.fsencode(f"{path}\n"))

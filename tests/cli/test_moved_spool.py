@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_slurm import FakeSlurm, sacct_row
@@ -12,7 +13,7 @@ from fake_spool import FakeSpool
 from sandbox import Sandbox
 
 from hpcfrugal.ledger.spools import own_spools
-from hpcfrugal.spool.used_spools import note_spool
+from hpcfrugal.spool.used_spools import note_spool, noted_spools
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +104,11 @@ def test_the_spool_of_the_settings_is_the_first(tmp_path: Path, order: list[str]
     for name in order:
         note_spool(tmp_path / "ledger.db", tmp_path / name)
     assert own_spools(tmp_path / "ledger.db", tmp_path / "now") == [tmp_path / "now", tmp_path / "before"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("elsewhere"), Path.mkdir])
+def test_what_is_no_file_in_place_of_the_list_of_spools_holds_no_submission_up(tmp_path: Path, make: Any) -> None:
+    make(tmp_path / "ledger.db.spools")
+    note_spool(tmp_path / "ledger.db", tmp_path / "before")
+    assert noted_spools(tmp_path / "ledger.db") == []
+    assert not (tmp_path / "elsewhere").exists()
