@@ -143,7 +143,7 @@ def test_every_mistake_of_all_jobs_before_the_first_is_submitted(slurm: FakeSlur
 def test_a_document_is_on_the_disk_before_it_has_its_name(
     slurm: FakeSlurm, box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That of the run before Slurm gets the job: after a power failure the job in the queue has its run."""
+    """A power failure leaves no document that is empty, and Slurm gets no job whose run is not written."""
     steps = list[str]()
 
     def note(step: str, path: str) -> None:
