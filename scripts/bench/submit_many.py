@@ -53,6 +53,8 @@ def measure(folder: Path, count: int, program: str, before: str | None) -> dict[
         "XDG_CACHE_HOME": str(folder / "cache"),
         "XDG_CONFIG_HOME": str(folder / "config"),
     }
+    start = ["sh", "-c", before or "true"]
+    subprocess.run(start, stdout=sys.stderr, check=True)  # only of a Slurm that runs it is known whether pyslurm fits
     why_not = _why_not_pyslurm()
     ways: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {
         "a loop of sbatch": (["bash", "-c", f"for i in {{1..{count}}}; do sbatch --parsable job.sh; done"], environ),
@@ -66,8 +68,7 @@ def measure(folder: Path, count: int, program: str, before: str | None) -> dict[
     seconds: dict[str, float] = {}
     for _ in range(ROUNDS):
         for way, (argv, variables) in ways.items():
-            if before is not None:
-                subprocess.run(before, shell=True, stdout=sys.stderr, check=True)
+            subprocess.run(start, stdout=sys.stderr, check=True)
             begun = time.perf_counter()
             subprocess.run(argv, cwd=folder, env=variables, stdout=subprocess.DEVNULL, check=True)
             seconds[way] = min(seconds.get(way, 1e9), time.perf_counter() - begun)
