@@ -76,7 +76,7 @@ def _key(config: Config, keys: tuple[str, ...]) -> Finding:
 
 
 def _zone_without_figures(config: Config) -> list[Finding]:
-    """That the grid zone is one of which nobody has a figure, such as a name with a typing error."""
+    """That no provider has figures of the grid zone, such as one with a typing error in its name."""
     zone = config.carbon.zone
     if zone is None or yearly_mean(zone) is not None:
         return []
